@@ -1,0 +1,1 @@
+"""The platforms: one sans-IO module each, found by `app.destinations.registry`."""

@@ -1,0 +1,558 @@
+"""The values that travel: the event as sent, the event as kept, a delivery, and what becomes of it.
+
+Everything here is frozen. Two kinds of values meet in this file and never mix:
+
+- the *wire* event (`Event` and its parts, pydantic): what a backend posted. It holds raw identifiers, lives
+  from `app.api` to `app.pipeline`, and is gone when the request is answered;
+- the *hashed* event (`HashedEvent` and its parts, msgspec): what is kept and delivered. It has no field a raw
+  e-mail address, phone number or name could stand in.
+
+Instants are aware UTC, durations are `timedelta`, money is `Decimal` with an ISO 4217 currency beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from app.errors import Outcome, Reason, Status
+
+# --- the wire event -------------------------------------------------------------------------------------------
+
+Text = Annotated[str, StringConstraints(max_length=4096)]
+Word = Annotated[str, StringConstraints(max_length=256)]
+Url = Annotated[str, StringConstraints(max_length=8192)]
+Values = Text | Annotated[list[Text | None], Field(max_length=100)] | None
+"""An identifier as sent: one string, a list of them, or nothing. Raw, or already SHA-256 in hex."""
+
+Amount = Annotated[Decimal, Field(ge=0, max_digits=20, decimal_places=6, allow_inf_nan=False, examples=["129.90"])]
+
+ActionSource = Literal[
+    "website",
+    "app",
+    "email",
+    "phone_call",
+    "chat",
+    "physical_store",
+    "system_generated",
+    "business_messaging",
+    "other",
+]
+ACTION_SOURCES: tuple[ActionSource, ...] = ActionSource.__args__  # type: ignore[attr-defined]
+
+
+class WireModel(BaseModel):
+    """One object of the posted JSON. Unknown keys are kept aside so that they can be named in a warning."""
+
+    model_config = ConfigDict(
+        extra="allow", frozen=True, coerce_numbers_to_str=True, hide_input_in_errors=True, protected_namespaces=()
+    )
+
+
+class UserData(WireModel):
+    """Who did it. Identifiers are one string or a list, raw or already SHA-256 in hex."""
+
+    email: Values = Field(None, description="E-mail address(es).")
+    phone: Values = Field(None, description="Phone number(s), international or national.")
+    phone_country: Word | None = Field(None, description="Region of a national phone number, ISO 3166-1 alpha-2.")
+    first_name: Values = None
+    last_name: Values = None
+    gender: Values = None
+    date_of_birth: Values = Field(None, description="YYYY-MM-DD.")
+    city: Values = None
+    state: Values = None
+    zip: Values = None
+    country: Values = Field(None, description="ISO 3166-1 alpha-2; alpha-3 and common names are understood.")
+    external_id: Values = Field(None, description="The shop's own stable id of this customer.")
+    lead_id: Word | None = Field(None, description="The ad platform's lead id, for lead events.")
+    customer_type: Word | None = Field(None, description="new or returning.")
+    client_ip_address: Word | None = Field(None, description="The shopper's IP address, not the server's.")
+    client_user_agent: Text | None = Field(None, description="The shopper's user agent.")
+    locale: Word | None = None
+    fbp: Text | None = None
+    fbc: Text | None = None
+    ttclid: Text | None = None
+    ttp: Text | None = None
+    epik: Text | None = None
+    sc_click_id: Text | None = None
+    sc_cookie1: Text | None = None
+    gclid: Text | None = None
+    gbraid: Text | None = None
+    wbraid: Text | None = None
+    idfa: Word | None = None
+    gaid: Word | None = None
+    idfv: Word | None = None
+
+
+class Consent(WireModel):
+    """What the shopper allowed, as the shop knows it. Judged in `app.consent`, so the types here are loose."""
+
+    jurisdiction: Word | None = None
+    collected_at: Any = None
+    purposes: Any = None
+    ad_storage: Any = Field(None, description="true, false or null.", json_schema_extra={"type": "boolean"})
+    ad_user_data: Any = Field(None, description="true, false or null.", json_schema_extra={"type": "boolean"})
+    ad_personalization: Any = Field(None, description="true, false or null.", json_schema_extra={"type": "boolean"})
+    tcf: Any = None
+    ac: Any = None
+    gpp: Any = None
+    us_privacy: Any = None
+    gpc: Any = None
+    onetrust_groups: Any = None
+    shopify: Any = None
+    child: Any = None
+
+
+class Content(WireModel):
+    """One line of the basket."""
+
+    id: Word | None = None
+    quantity: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    item_price: Amount | None = Field(None, description="Price of one unit.")
+    title: Text | None = None
+    brand: Text | None = None
+    category: Text | None = None
+
+
+class CustomData(WireModel):
+    """What it was worth and what it was about."""
+
+    currency: Word | None = Field(None, description="ISO 4217, e.g. EUR.")
+    value: Amount | None = Field(None, description="Total in major units, string or number.")
+    order_id: Word | None = None
+    num_items: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    search_string: Text | None = None
+    subscription_id: Word | None = None
+    predicted_ltv: Amount | None = None
+    content_name: Text | None = None
+    content_category: Text | None = None
+    content_type: Word | None = None
+    contents: Annotated[list[Content], Field(max_length=500)] | None = None
+    properties: Annotated[dict[str, Any], Field(max_length=200)] | None = Field(
+        None, description="Free data; flat values reach Meta and Snapchat."
+    )
+
+
+class Event(WireModel):
+    """Something that happened in the shop, as the backend posts it."""
+
+    event_name: Annotated[str, StringConstraints(min_length=1, max_length=100)] = Field(
+        description="A standard name (Purchase, Lead, …), a well-known alias, or a name of your own.",
+        examples=["Purchase"],
+    )
+    event_time: Any = Field(
+        description="RFC 3339 with offset, or Unix seconds.",
+        json_schema_extra={"type": ["string", "number"], "examples": ["2026-11-20T10:15:00Z"]},
+    )
+    event_id: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
+        None, description="The id the browser pixel carries for this event, if it already has one."
+    )
+    transaction_id: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    occurrence: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
+        None, description="Invoice, renewal or refund id: makes a repeat of the same order an event of its own."
+    )
+    action_source: ActionSource = "website"
+    event_source_url: Url | None = None
+    referrer_url: Url | None = None
+    user: UserData = Field(default_factory=UserData)
+    app: dict[str, Any] | None = Field(None, description="App data for action_source app.")
+    consent: Consent = Field(default_factory=Consent)
+    custom_data: CustomData = Field(default_factory=CustomData)
+    destinations: Annotated[list[Word], Field(max_length=50)] | None = Field(
+        None, description="Only these of the source's destinations; all of them when absent."
+    )
+    hold: bool = False
+    test: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, data: Any) -> Any:
+        if isinstance(data, dict) and None in data.values():
+            return {key: value for key, value in data.items() if value is not None}
+        return data
+
+
+# --- the hashed event -----------------------------------------------------------------------------------------
+
+
+class Form(StrEnum):
+    """The named forms of an identifier: one normal form each, hashed with SHA-256.
+
+    Platforms disagree on normal forms, so one field may have several; each destination picks its own.
+    """
+
+    EMAIL = "em.1"
+    EMAIL_GMAIL_FOLDED = "em.2"
+    PHONE_DIGITS = "ph.1"
+    PHONE_E164 = "ph.2"
+    FIRST_NAME_LETTERS = "fn.1"
+    FIRST_NAME_SPACED = "fn.2"
+    FIRST_NAME_PUNCTUATED = "fn.3"
+    LAST_NAME_LETTERS = "ln.1"
+    LAST_NAME_SPACED = "ln.2"
+    LAST_NAME_PUNCTUATED = "ln.3"
+    CITY = "ct.1"
+    STATE = "st.1"
+    STATE_TWO_LETTER = "st.2"
+    ZIP = "zp.1"
+    ZIP_GB_SECTOR = "zp.2"
+    ZIP_DIGITS = "zp.3"
+    COUNTRY = "co.1"
+    BIRTH_DATE = "db.1"
+    GENDER = "ge.1"
+    GENDER_WITH_NEUTRAL = "ge.2"
+    EXTERNAL_ID_LOWER = "xi.1"
+    EXTERNAL_ID = "xi.2"
+    AD_ID = "ma.1"
+
+
+class HashedIdentity(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who did it, as it may be kept: digests by named form, and the identifiers that must travel unhashed.
+
+    `digests[form]` is a tuple of 32-byte SHA-256 digests, in the caller's order, without repeats.
+    """
+
+    digests: dict[str, tuple[bytes, ...]] = {}
+    country: str | None = None
+    """ISO 3166-1 alpha-2, lower case: needed in plain by privacy flags and by TikTok."""
+    state: str | None = None
+    """Lower-case subdivision code, for US, CA and AU only."""
+    lead_id: str | None = None
+    customer_type: str | None = None
+    client_ip_address: str | None = None
+    client_user_agent: str | None = None
+    locale: str | None = None
+    fbp: str | None = None
+    fbc: str | None = None
+    ttclid: str | None = None
+    ttp: str | None = None
+    epik: str | None = None
+    sc_click_id: str | None = None
+    sc_cookie1: str | None = None
+    gclid: str | None = None
+    gbraid: str | None = None
+    wbraid: str | None = None
+    idfa: str | None = None
+    gaid: str | None = None
+    idfv: str | None = None
+
+    def hex(self, form: Form) -> list[str]:
+        """The digests of one form as lower-case hex, in order; empty when there are none."""
+        return [digest.hex() for digest in self.digests.get(form, ())]
+
+
+class HashedContent(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of the basket, as kept."""
+
+    id: str | None = None
+    quantity: int | None = None
+    item_price: Decimal | None = None
+    title: str | None = None
+    brand: str | None = None
+    category: str | None = None
+
+
+class HashedCustomData(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What it was worth and what it was about, as kept."""
+
+    currency: str | None = None
+    value: Decimal | None = None
+    order_id: str | None = None
+    num_items: int | None = None
+    search_string: str | None = None
+    subscription_id: str | None = None
+    predicted_ltv: Decimal | None = None
+    content_name: str | None = None
+    content_category: str | None = None
+    content_type: str | None = None
+    contents: tuple[HashedContent, ...] = ()
+    properties: dict[str, Any] = {}
+
+
+class HashedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The event as it is kept and delivered. No field of it can hold a raw e-mail address, phone number or name.
+
+    `event_name` is canonical (`Purchase`), or the caller's own where `is_custom`. Unknown keys of a newer
+    version are ignored on reading, absent ones take their default, so that versions can run side by side.
+    """
+
+    source: str
+    event_name: str
+    event_time: datetime
+    action_source: str = "website"
+    is_custom: bool = False
+    transaction_id: str | None = None
+    occurrence: str | None = None
+    event_source_url: str | None = None
+    referrer_url: str | None = None
+    identity: HashedIdentity = HashedIdentity()
+    custom_data: HashedCustomData = HashedCustomData()
+    app: dict[str, Any] | None = None
+    is_test: bool = False
+
+    @property
+    def money(self) -> tuple[str, Decimal] | None:
+        """Currency and value, when both are known: what the ledger counts."""
+        data = self.custom_data
+        if data.currency is None or data.value is None:
+            return None
+        return data.currency, data.value
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(HashedEvent)
+
+
+def encode_event(event: HashedEvent) -> bytes:
+    """The bytes under which every store engine keeps a hashed event (msgpack; digests stay binary)."""
+    return _encoder.encode(event)
+
+
+def decode_event(body: bytes) -> HashedEvent:
+    """The hashed event in `body`, as `encode_event` wrote it, also in the neighbouring versions."""
+    return _decoder.decode(body)
+
+
+# --- planning -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Warn:
+    """Something the caller should know about an event that was taken all the same. Never holds a value."""
+
+    code: str
+    pointer: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What ingest decided about one event at one destination."""
+
+    outcome: Outcome
+    reason: Reason | None = None
+    reason_detail: str | None = None
+    limited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How long a delivery may go on, fixed at ingest.
+
+    `window_until`: the platform takes events of this age until then.
+    `pair_until`: until then the platform pairs this copy with the pixel's; None when there is no pixel copy.
+    `repeat_for`: how long after a first receipt the platform recognises a repeat; zero when it never does.
+    """
+
+    window_until: datetime
+    pair_until: datetime | None
+    repeat_for: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedDelivery:
+    """One event for one destination, about to be queued."""
+
+    destination: str
+    budget: Budget
+    limited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IdRequest:
+    """What is asked of the id registry for one event.
+
+    `transaction` is None when the event has no transaction key. `asked` is the caller's own event_id;
+    `derived` is the id to use when none was asked for and none was minted earlier.
+    """
+
+    source: str
+    event_name: str
+    transaction: str | None
+    occurrence: str | None
+    asked: str | None
+    derived: str
+    remember_until: datetime
+    send_conflicts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything decided about one event before the store is touched.
+
+    `verdicts` has every configured destination, those to be queued included.
+    """
+
+    event: HashedEvent
+    id_request: IdRequest
+    deliveries: tuple[PlannedDelivery, ...]
+    verdicts: Mapping[str, Verdict]
+    accepted_at: datetime
+    warnings: tuple[Warn, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What the store made of one plan: the id that counts and the outcome per destination.
+
+    `destinations` is empty for a conflict. A duplicate shows what each destination's delivery is by now.
+    """
+
+    event_id: str
+    status: Status
+    destinations: Mapping[str, Verdict]
+
+
+# --- delivering -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delivery:
+    """One claimed event x destination: what to send, and the fence that proves the claim.
+
+    `key` and `token` belong to the store engine and are opaque. `attempts` counts the tries before this one.
+    `unsure_since` is the instant of the first try whose end nobody knows (a lease that ran out, an answer that
+    was lost); None when every earlier try surely did not count. `split_below` is the size its next batch must
+    not exceed, when an earlier batch failed as a whole.
+    """
+
+    key: Any
+    token: bytes
+    destination: str
+    event_id: str
+    event: HashedEvent
+    accepted_at: datetime
+    budget: Budget
+    limited: bool = False
+    attempts: int = 0
+    unsure_since: datetime | None = None
+    claimed_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenFor:
+    """Says that a call needs an OAuth access token; `app.delivery.sender` gets it."""
+
+    credential: str
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
+class HttpCall:
+    """One HTTP request to a platform and the deliveries it carries.
+
+    `deliveries` are those of the batch, in the order of their events in `body`. `secret_params` are query
+    parameters that must never be shown (Snapchat's token has no other place).
+    """
+
+    url: str
+    body: bytes
+    deliveries: tuple[Delivery, ...]
+    method: str = "POST"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    secret_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secret_params: Mapping[str, str] = field(default_factory=dict, repr=False)
+    auth: TokenFor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    """What a platform answered. Header names are lower case; `body` is whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NoReply:
+    """No answer came. `is_ambiguous` says that the platform may have got the request all the same."""
+
+    reason: Reason
+    is_ambiguous: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The platform's body says that it took the event."""
+
+    trace_id: str | None = None
+    warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The platform refuses this event for good. `detail` is its own words, scrubbed."""
+
+    reason: Reason = Reason.REJECTED_BY_PLATFORM
+    detail: str | None = None
+    trace_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Not now. `after` is the platform's own hint, None when it gave none.
+
+    `max_attempts` bounds the tries of an answer nobody knows; None leaves the budget to time.
+    """
+
+    reason: Reason
+    after: timedelta | None = None
+    detail: str | None = None
+    max_attempts: int | None = None
+    is_ambiguous: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The batch failed as a whole and nobody knows whose fault it is: halve it.
+
+    `suspects` are positions in the batch that the platform named; empty when it named none.
+    """
+
+    detail: str | None = None
+    suspects: tuple[int, ...] = ()
+    trace_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """The whole lane must wait for a person: a dead token, a missing permission, a retired API."""
+
+    reason: Reason = Reason.CREDENTIALS
+    detail: str | None = None
+
+
+Result = Delivered | Rejected | Retry
+"""What one reply means for one delivery."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The end of one claim.
+
+    `outcome` RETRYING puts the delivery back, ready at `ready_at`; any final outcome settles it. `attempted`
+    says whether the try counts: a send that never left does not.
+    """
+
+    delivery: Delivery
+    outcome: Outcome
+    reason: Reason | None = None
+    detail: str | None = None
+    trace_id: str | None = None
+    ready_at: datetime | None = None
+    attempted: bool = True
+    unsure_since: datetime | None = None
+
+
+def from_epoch(seconds: float) -> datetime:
+    """The aware UTC instant of a Unix time in seconds."""
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,1 @@
+"""The durable queue of deliveries: its port, and one package per engine."""

@@ -1,0 +1,209 @@
+"""What a store engine promises: `Outbox` (accept, claim, settle, count, dead letters) and `Journal` (status).
+
+An engine implements these and `app.dedup.port.IdStore` over one store, so that accepting an event, remembering its
+id and queueing its deliveries are one atomic step. `tests/outbox/contract.py` is the suite every engine passes.
+
+The lease model. A delivery (event x destination) is *ready at* an instant. Claiming moves that instant to now +
+lease and returns an opaque token, the fence. Settling checks the token and removes the delivery from what is
+pending, or moves it to the retry instant. Ready, waiting, leased and crashed-while-leased are thus one mechanism:
+a delivery whose worker died is ready again when its lease ends, and nothing else needs to recover it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Protocol
+
+from app.errors import FINAL_OUTCOMES, Outcome, Reason
+from app.model import Accepted, Delivery, Plan, Settlement, Verdict
+
+PENDING = "pending"
+QUEUED = "queued"
+LEDGER_STATES: tuple[str, ...] = (PENDING, *FINAL_OUTCOMES)
+"""Where a queued delivery can be. The ledger closes when these add up to `queued`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The ledger of one destination: how many deliveries, and how much money, are in each state.
+
+    Both maps have `queued` and every one of `LEDGER_STATES`; `money` is per currency, then per state, and holds
+    the currencies seen. Kept in the store in the transaction of each change, never recomputed from what is left.
+    """
+
+    deliveries: Mapping[str, int]
+    money: Mapping[str, Mapping[str, Decimal]]
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether what was queued equals the sum of the states, in deliveries and in every currency."""
+        terms: list[Mapping[str, int] | Mapping[str, Decimal]] = [self.deliveries, *self.money.values()]
+        return all(term[QUEUED] == sum(term[state] for state in LEDGER_STATES) for term in terms)
+
+
+Ledger = Mapping[str, Account]
+"""An account per destination that ever had a delivery queued, and per destination named at opening."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits for one destination. `oldest_accepted_at` includes leased, waiting and parked deliveries."""
+
+    ready: int
+    later: int
+    oldest_accepted_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A delivery that ended without arriving, kept with its event so that it can be replayed."""
+
+    source: str
+    event_id: str
+    event_name: str
+    destination: str
+    reason: Reason
+    detail: str | None
+    trace_id: str | None
+    attempts: int
+    accepted_at: datetime
+    died_at: datetime
+    event_time: datetime
+    money: tuple[str, Decimal] | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadFilter:
+    """Which dead letters are meant: those that fit every field that is not None."""
+
+    destination: str | None = None
+    reason: Reason | None = None
+    event_id: str | None = None
+    source: str | None = None
+    died_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryState:
+    """What became of one event at one destination. `outcome` is QUEUED or RETRYING while it is pending."""
+
+    outcome: Outcome
+    reason: Reason | None = None
+    reason_detail: str | None = None
+    attempts: int = 0
+    trace_id: str | None = None
+    limited: bool = False
+    settled_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventState:
+    """What became of one event: the answer to "did order 10045 reach Meta?"."""
+
+    event_id: str
+    event_name: str
+    source: str
+    accepted_at: datetime
+    transaction: str | None
+    destinations: Mapping[str, DeliveryState] = field(default_factory=dict)
+
+
+class Outbox(Protocol):
+    """The queue. Every method is atomic and may be cancelled: it then happened wholly or not at all."""
+
+    async def accept(self, plans: Sequence[Plan]) -> Sequence[Accepted]:
+        """Resolve ids, drop duplicates, queue deliveries: one atomic, durable step for each plan.
+
+        Returns one `Accepted` per plan, in order, only once every one is durable. Within one call and across
+        concurrent calls the plans behave as if done one after another. A plan whose (source, event_name,
+        event_id) was seen before queues only for destinations that had no delivery queued for it; nothing new
+        to queue is `duplicate`, and `destinations` then shows what each delivery is by now (QUEUED, RETRYING
+        or its final outcome). The same id for another transaction, or another id for the same transaction and
+        occurrence, is `conflict`: nothing is queued and `destinations` is empty, unless the id request says
+        `send_conflicts`.
+
+        Raises: StoreUnavailable (nothing of a plan was kept, or it is not known to be durable).
+        """
+
+    async def claim(self, destination: str, limit: int, lease: timedelta) -> Sequence[Delivery]:
+        """Take up to `limit` ready deliveries, oldest ready instant first; nobody else gets them until now + lease.
+
+        A delivery whose previous claim was neither settled nor released comes back with `attempts` one higher and
+        `unsure_since` set to the start of the first such claim.
+        """
+
+    async def extend(self, deliveries: Sequence[Delivery], lease: timedelta) -> None:
+        """Move the end of the leases to now + lease; a stale token changes nothing."""
+
+    async def settle(self, settlements: Sequence[Settlement]) -> int:
+        """End claims, in one durable step; returns how many took effect.
+
+        A settlement whose token is stale changes nothing, except that a late `delivered` still counts while the
+        delivery is pending. A final outcome moves the delivery's count and money from `pending` to that outcome;
+        RETRYING makes it ready at `ready_at`, counts the attempt if `attempted`, and keeps `unsure_since`.
+        """
+
+    async def wait(self, destination: str, at_most: timedelta) -> None:
+        """Return when something may have become ready for `destination`, at the latest after `at_most`."""
+
+    async def ledger(self) -> Ledger:
+        """The state counts, as of one instant."""
+
+    async def backlog(self) -> Mapping[str, Backlog]:
+        """What waits, per destination."""
+
+    async def dead_letters(self, which: DeadFilter, limit: int) -> Sequence[DeadLetter]:
+        """Dead letters that fit, oldest first."""
+
+    async def replay(self, which: DeadFilter, limit: int) -> int:
+        """Make dead letters that fit pending again, ready now, with a fresh count of attempts; returns how many.
+
+        Moves their count and money from `dead` to `pending`. The event_id stays what it was, and so does
+        `unsure_since`: a replay of a delivery whose end nobody knows is as ambiguous as it was.
+        """
+
+    async def purge(self, which: DeadFilter, limit: int) -> int:
+        """Delete the events of dead letters that fit; their counts stay in the ledger. Returns how many."""
+
+    async def sweep(self) -> int:
+        """Forget remembered ids past their window and settled events past the journal's; returns how many went."""
+
+
+class Journal(Protocol):
+    """What became of events, for a person who asks."""
+
+    async def event(self, event_id: str, source: str | None = None) -> Sequence[EventState]:
+        """Every event kept under this id (several event names or sources may share one), newest first."""
+
+    async def transaction(self, transaction: str, source: str | None = None) -> Sequence[EventState]:
+        """Every event of this transaction, newest first."""
+
+
+class Store(Outbox, Journal, Protocol):
+    """One engine, opened. `app.runtime` opens it, everything else is handed it."""
+
+    async def close(self) -> None:
+        """Finish what was begun, release the store. Nothing may be called afterwards."""
+
+    async def probe(self) -> None:
+        """Return when the store can keep something durably right now.
+
+        Raises: StoreUnavailable.
+        """
+
+    async def unroutable(self, destinations: Collection[str]) -> Mapping[str, int]:
+        """Destinations that have pending deliveries but are not among `destinations`, with how many."""
+
+    async def keep_secret(self, name: str, make: Callable[[], bytes]) -> bytes:
+        """The secret kept under `name`; made, kept durably and returned at the first call."""
+
+    def size_bytes(self) -> int:
+        """How much the store occupies now."""
+
+
+def verdict_of(state: DeliveryState) -> Verdict:
+    """The answer to a duplicate for one destination: what its delivery is by now."""
+    return Verdict(state.outcome, state.reason, state.reason_detail, state.limited)
