@@ -307,12 +307,18 @@ class HashedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
+_canonical_encoder = msgspec.msgpack.Encoder(order="deterministic")
 _decoder = msgspec.msgpack.Decoder(HashedEvent)
 
 
 def encode_event(event: HashedEvent) -> bytes:
     """The bytes under which every store engine keeps a hashed event (msgpack; digests stay binary)."""
     return _encoder.encode(event)
+
+
+def canonical_bytes(event: HashedEvent) -> bytes:
+    """The same bytes for equal events in every process: what an id is derived from when there is no key."""
+    return _canonical_encoder.encode(event)
 
 
 def decode_event(body: bytes) -> HashedEvent:

@@ -1,0 +1,215 @@
+"""`POST /v1/events` takes events; `GET /v1/events/{event_id}` says what became of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, Field
+
+from app.api.guards import authorise
+from app.api.parse import read_events
+from app.api.problems import Problem, fault_json
+from app.errors import Outcome, Reason, Status
+from app.ingest import Ingest, IngestResult
+from app.model import Event, Verdict
+from app.outbox.port import EventState, Journal
+
+router = APIRouter(tags=["events"])
+
+
+class WarningBody(BaseModel):
+    """Something to know about an event that was taken all the same."""
+
+    code: str
+    pointer: str = Field(description="JSON pointer into the event.")
+    detail: str
+
+
+class VerdictBody(BaseModel):
+    """What became of the event at one destination."""
+
+    outcome: Outcome
+    reason: Reason | None = None
+    reason_detail: str | None = None
+    limited: bool | None = None
+
+
+class ResultBody(BaseModel):
+    """What became of one event of the request."""
+
+    index: int
+    event_id: str | None = Field(description="The id that counts: give it to the browser pixel as well.")
+    status: Status
+    destinations: dict[str, VerdictBody]
+    warnings: list[WarningBody]
+    errors: list[WarningBody]
+
+
+class ResultsBody(BaseModel):
+    """One result per event, in the order they were sent."""
+
+    results: list[ResultBody]
+
+
+class EventBatch(BaseModel):
+    """Several events in one request."""
+
+    events: list[Event] = Field(min_length=1, max_length=1000)
+
+
+class DeliveryBody(BaseModel):
+    """What became of the event at one destination, by now."""
+
+    outcome: Outcome
+    reason: Reason | None = None
+    reason_detail: str | None = None
+    attempts: int
+    trace_id: str | None = None
+    limited: bool = False
+
+
+class EventBody(BaseModel):
+    """What became of one event, by now."""
+
+    event_id: str
+    event_name: str
+    source: str
+    transaction_id: str | None
+    accepted_at: str
+    destinations: dict[str, DeliveryBody]
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+EXAMPLE: dict[str, Any] = {
+    "event_name": "Purchase",
+    "event_time": "2026-11-20T10:15:00Z",
+    "transaction_id": "ORD-12345",
+    "action_source": "website",
+    "event_source_url": "https://shop.example/thanks",
+    "user": {"email": "jane.doe@example.com", "phone": "+14155552671", "country": "US"},
+    "consent": {"ad_storage": True, "ad_user_data": True, "ad_personalization": True},
+    "custom_data": {"currency": "USD", "value": "129.90", "contents": [{"id": "SKU-1", "quantity": 1}]},
+}
+
+
+@router.post(
+    "/v1/events",
+    operation_id="postEvents",
+    summary="Post one event, or up to 1000",
+    status_code=202,
+    response_model=ResultsBody,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": {"anyOf": [_ref("Event"), _ref("EventBatch")]}, "example": EXAMPLE}
+            },
+        }
+    },
+)
+async def post_events(request: Request) -> Response:
+    """Answers 202 once every good event is durable, with an event_id and an outcome per destination for each.
+
+    A bad event gets its errors and its neighbours go through; 422 only when every event is invalid.
+    """
+    principal = authorise(request, "ingest")
+    _check_media_type(request)
+    state = request.app.state
+    body = await request.body()
+    items = read_events(body, state.max_events, is_strict=principal.source in state.strict_sources)
+    request.scope["convey.events"] = len(items)
+    ingest: Ingest = state.ingest
+    results = await ingest.take(principal.source, items)
+    rendered = [_result(position, result) for position, result in enumerate(results)]
+    if all(result.status is Status.INVALID for result in results):
+        errors = results[0].faults if len(results) == 1 else ()
+        raise Problem("invalid_events", "see results", errors=errors, extra={"results": rendered})
+    return Response(orjson.dumps({"results": rendered}), 202, media_type="application/json")
+
+
+@router.get(
+    "/v1/events/{event_id}",
+    operation_id="getEvent",
+    summary="What became of an event",
+    response_model=EventBody,
+)
+async def get_event(
+    request: Request,
+    event_id: str,
+    source: Annotated[
+        str | None, Query(description="Another source than the key's own; needs the scope admin.")
+    ] = None,
+    event_name: Annotated[str | None, Query(description="Which event, where several share the id.")] = None,
+) -> Response:
+    """The outcome per destination: `queued` or `retrying` while it is pending, its final outcome afterwards."""
+    principal = authorise(request, "read")
+    if source is not None and source != principal.source and "admin" not in principal.scopes:
+        raise Problem("forbidden", "another source's events need a key with the scope `admin`")
+    journal: Journal = request.app.state.journal
+    states = await journal.event(event_id, source or principal.source)
+    found = next((state for state in states if event_name in {None, state.event_name}), None)
+    if found is None:
+        raise Problem("not_found", "no event of this id is known, or it is older than the journal's retention")
+    return Response(orjson.dumps(_event(found)), media_type="application/json")
+
+
+def _check_media_type(request: Request) -> None:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type and media_type != "application/json" and not media_type.endswith("+json"):
+        raise Problem("unsupported_media_type", "send `Content-Type: application/json`")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Problem("unsupported_media_type", "send the body uncompressed")
+
+
+def _result(position: int, result: IngestResult) -> dict[str, Any]:
+    accepted = result.accepted
+    return {
+        "index": position,
+        "event_id": accepted.event_id if accepted else None,
+        "status": result.status,
+        "destinations": {name: _verdict(verdict) for name, verdict in accepted.destinations.items()}
+        if accepted
+        else {},
+        "warnings": [{"code": w.code, "pointer": w.pointer, "detail": w.detail} for w in result.warnings],
+        "errors": [fault_json(fault) for fault in result.faults],
+    }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    if verdict.reason is None:
+        return {"outcome": verdict.outcome, "limited": verdict.limited}
+    body: dict[str, Any] = {"outcome": verdict.outcome, "reason": verdict.reason}
+    if verdict.reason_detail is not None:
+        body["reason_detail"] = verdict.reason_detail
+    return body
+
+
+def _event(state: EventState) -> dict[str, Any]:
+    return {
+        "event_id": state.event_id,
+        "event_name": state.event_name,
+        "source": state.source,
+        "transaction_id": state.transaction,
+        "accepted_at": state.accepted_at,
+        "destinations": {
+            name: {
+                "outcome": delivery.outcome,
+                "reason": delivery.reason,
+                "reason_detail": delivery.reason_detail,
+                "attempts": delivery.attempts,
+                "trace_id": delivery.trace_id,
+                "limited": delivery.limited,
+            }
+            for name, delivery in state.destinations.items()
+        },
+    }
+
+
+MODELS: Sequence[type[BaseModel]] = (Event, EventBatch)
+"""Models the OpenAPI description refers to although no route declares them."""

@@ -1,0 +1,165 @@
+"""What stands before every handler: body limit, request id, API key, and the line and the numbers about a request."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from fastapi import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.problems import Problem, problem_response
+from app.logs import wide_event
+from app.metrics import Metrics
+
+log = logging.getLogger("convey.http")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is calling: a key of a source. `name` is the operator's word for the key, fit for logs."""
+
+    source: str
+    name: str
+    scopes: frozenset[str]
+    expires: datetime | None = None
+
+
+class KeyRing:
+    """The API keys, by their hashes. A key is never kept, and never compared as text."""
+
+    def __init__(self, principals: Mapping[str, Principal], now: Callable[[], datetime]) -> None:
+        """`principals` maps `sha256:<hex>` to whose key it is."""
+        self._principals = dict(principals)
+        self._now = now
+
+    def find(self, key: str) -> Principal | None:
+        """Whose key it is; None when it is unknown or has expired.
+
+        The look-up is by the digest of what was sent, so its timing says nothing about any stored key.
+        """
+        digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+        principal = self._principals.get(f"sha256:{digest}")
+        if principal is None or (principal.expires is not None and principal.expires <= self._now()):
+            return None
+        return principal
+
+
+def authorise(request: Request, scope: str) -> Principal:
+    """Who is calling, once it is clear that they may.
+
+    Raises: Problem 401 without a usable key, 403 without the scope.
+    """
+    header = request.headers.get("authorization", "")
+    kind, _, key = header.partition(" ")
+    ring: KeyRing = request.app.state.keys
+    principal = ring.find(key.strip()) if kind.lower() == "bearer" and key.strip() else None
+    if principal is None:
+        raise Problem(
+            "unauthorized",
+            "send `Authorization: Bearer <key>` with a key that is configured and has not expired",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+    request.scope["convey.source"] = principal.source
+    request.scope["convey.key_name"] = principal.name
+    if scope not in principal.scopes:
+        raise Problem("forbidden", f"this key does not have the scope `{scope}`")
+    return principal
+
+
+class Guard:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int, metrics: Metrics) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        request_id = _request_id(scope["headers"])
+        scope["convey.request_id"] = request_id
+        status = 500
+        received = 0
+        too_large = Problem(
+            "body_too_large",
+            f"the body may have at most {self._max_body_bytes} bytes; send fewer events at once",
+            # What is left of the body is not read, so the connection is of no further use.
+            headers={"Connection": "close"},
+        )
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            if message["type"] == "http.request":
+                received += len(message.get("body", b""))
+                if received > self._max_body_bytes:
+                    raise too_large
+            return message
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            if _content_length(scope["headers"]) > self._max_body_bytes:
+                await problem_response(Request(scope), too_large)(scope, receive, watched)
+            else:
+                await self._app(scope, counted, watched)
+        finally:
+            self._observe(scope, status, received, time.perf_counter() - began)
+
+    def _observe(self, scope: Scope, status: int, received: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        labels = (route, method, f"{status // 100}xx")
+        self._metrics.http_requests.labels(*labels).inc()
+        self._metrics.http_duration.labels(*labels).observe(seconds)
+        wide_event(
+            log,
+            "request",
+            level=logging.DEBUG if route in _QUIET else logging.INFO,
+            request_id=scope["convey.request_id"],
+            method=method,
+            route=route,
+            code=status,
+            problem=scope.get("convey.problem"),
+            source=scope.get("convey.source"),
+            key_name=scope.get("convey.key_name"),
+            events=scope.get("convey.events"),
+            body_bytes=received,
+            duration_ms=round(seconds * 1000, 2),
+        )
+
+
+_METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"})
+_QUIET = frozenset({"/livez", "/readyz"})
+
+
+def _header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in headers if key == name), "")
+
+
+def _content_length(headers: Iterable[tuple[bytes, bytes]]) -> int:
+    value = _header(headers, b"content-length")
+    return int(value) if value.isascii() and value.isdigit() and len(value) < 16 else 0
+
+
+def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    sent = _header(headers, b"x-request-id")
+    return sent if _REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)

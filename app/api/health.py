@@ -1,0 +1,63 @@
+"""`/livez` and `/readyz`: open, cheap, and about this process only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+router = APIRouter(tags=["health"])
+
+STALE_AFTER_S = 15.0
+
+
+class Health:
+    """What the probes answer from: written by the runtime, read by the handlers, never asking the store."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._checked_at = float("-inf")
+        self._reason: str | None = "starting"
+        self._progress: dict[str, float] = {}
+
+    def report(self, reason: str | None) -> bool:
+        """Note whether events can be kept now: None when they can, else why not. Returns whether that changed."""
+        changed = (reason is None) != (self._reason is None)
+        self._reason = reason
+        self._checked_at = self._clock()
+        return changed
+
+    def progressed(self, lane: str) -> None:
+        """Note that a lane went round its loop."""
+        self._progress[lane] = self._clock()
+
+    def unready_reason(self) -> str | None:
+        """Why events cannot be accepted durably now; None when they can. An old check counts as no check."""
+        if self._reason is None and self._clock() - self._checked_at > STALE_AFTER_S:
+            return "the last check is too old"
+        return self._reason
+
+    def stalled_lanes(self) -> list[str]:
+        """The lanes that have not gone round for too long."""
+        now = self._clock()
+        return [lane for lane, at in self._progress.items() if now - at > 4 * STALE_AFTER_S]
+
+
+@router.get("/livez", operation_id="livez", summary="Does the process make progress?")
+async def livez(request: Request) -> Response:
+    """200 while the process answers and its lanes go round; 503 when a lane has stalled."""
+    health: Health = request.app.state.health
+    stalled = health.stalled_lanes()
+    body = {"status": "stalled", "lanes": stalled} if stalled else {"status": "ok"}
+    return Response(orjson.dumps(body), 503 if stalled else 200, media_type="application/json")
+
+
+@router.get("/readyz", operation_id="readyz", summary="Can events be accepted durably?")
+async def readyz(request: Request) -> Response:
+    """200 while an event would be kept; 503 otherwise. What platforms answer plays no part."""
+    health: Health = request.app.state.health
+    reason = health.unready_reason()
+    body = {"status": "ready"} if reason is None else {"status": "unready", "reason": reason}
+    return Response(orjson.dumps(body), 200 if reason is None else 503, media_type="application/json")

@@ -1,0 +1,175 @@
+"""From the bytes of a request to events, once: every fault as a pointer, good neighbours untouched."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from app.api.problems import Problem
+from app.errors import Fault
+from app.ingest import Parsed
+from app.model import Event, Warn
+
+MAX_DEPTH = 8
+"""How deep an event may nest: its own deepest field needs 4, free properties may use 4 more."""
+
+_CODES = {
+    "missing": "missing",
+    "string_type": "wrong_type",
+    "list_type": "wrong_type",
+    "dict_type": "wrong_type",
+    "model_type": "wrong_type",
+    "model_attributes_type": "wrong_type",
+    "bool_type": "wrong_type",
+    "bool_parsing": "wrong_type",
+    "int_type": "wrong_type",
+    "decimal_type": "wrong_type",
+    "int_parsing": "malformed",
+    "int_from_float": "malformed",
+    "decimal_parsing": "malformed",
+    "decimal_max_places": "out_of_range",
+    "decimal_max_digits": "out_of_range",
+    "decimal_whole_digits": "out_of_range",
+    "int_parsing_size": "out_of_range",
+    "finite_number": "not_a_number",
+    "greater_than_equal": "out_of_range",
+    "less_than_equal": "out_of_range",
+    "string_too_long": "too_long",
+    "string_too_short": "too_short",
+    "too_long": "too_long",
+    "literal_error": "not_allowed",
+    "string_unicode": "invalid_characters",
+}
+_PLAIN_KEY = re.compile(r"[A-Za-z_$][A-Za-z0-9_$.\- ]{0,63}", re.ASCII)
+_WHERE_FAULTS_LIE = 20
+"""How many faults and warnings of a kind one event's answer lists at the most."""
+
+
+def read_events(body: bytes, max_events: int, *, is_strict: bool) -> list[Parsed]:
+    """One parsed event or fault list per posted event, in order.
+
+    Raises: Problem 400 when the body holds no events that can be told apart, 413 when there are too many.
+    """
+    document, is_suspicious = _load(body)
+    if not isinstance(document, dict):
+        raise _unreadable('send one event as a JSON object, or {"events": [...]}')
+    items: Any = document.get("events") if "events" in document else [document]
+    if not isinstance(items, list):
+        raise _unreadable("`events` must be a list", Fault("/events", "wrong_type", "must be a list of events"))
+    if not items:
+        raise _unreadable("`events` is empty", Fault("/events", "empty", "send at least one event"))
+    if len(items) > max_events:
+        raise Problem("too_many_events", f"one request may hold {max_events} events; send the rest in another")
+    return [_event(item, is_strict=is_strict, is_suspicious=is_suspicious) for item in items]
+
+
+def _unreadable(detail: str, *errors: Fault) -> Problem:
+    return Problem("unreadable_body", detail, errors=errors)
+
+
+def _load(body: bytes) -> tuple[Any, bool]:
+    """The document, and whether it may hold text or numbers that only a close look finds."""
+    try:
+        return orjson.loads(body), b"\\u0000" in body
+    except orjson.JSONDecodeError:
+        # Python's own parser takes NaN and lone surrogates: then the fault is one event's, not the whole body's.
+        try:
+            return json.loads(body.decode("utf-8")), True
+        except UnicodeDecodeError as error:
+            raise _unreadable("the body is not valid UTF-8") from error
+        except json.JSONDecodeError as error:
+            raise _unreadable(f"the body is not valid JSON (line {error.lineno}, column {error.colno})") from error
+        except (RecursionError, ValueError) as error:
+            raise _unreadable("the body nests too deeply, or holds a number with too many digits") from error
+
+
+def _event(item: Any, *, is_strict: bool, is_suspicious: bool) -> Parsed:
+    if not isinstance(item, dict):
+        return Parsed(None, faults=(Fault("", "wrong_type", "an event must be a JSON object"),))
+    if is_suspicious or _has_free_data(item):
+        faults = _first(_bad_values(item, "", 0))
+        if faults:
+            return Parsed(None, faults=faults)
+    try:
+        event = Event.model_validate(item)
+    except ValidationError as error:
+        return Parsed(None, faults=_faults(error))
+    unknown = _first(_unknown(event, ""))
+    if unknown and is_strict:
+        return Parsed(
+            None, faults=tuple(Fault(where, "unknown_field", "is not a field of an event") for where in unknown)
+        )
+    return Parsed(
+        event, tuple(Warn("unknown_field", where, "is not a field of an event; dropped") for where in unknown)
+    )
+
+
+def _has_free_data(item: Mapping[str, Any]) -> bool:
+    custom = item.get("custom_data")
+    return "app" in item or (isinstance(custom, dict) and "properties" in custom)
+
+
+def _first(found: Iterator[Any]) -> tuple[Any, ...]:
+    return tuple(one for one, _ in zip(found, range(_WHERE_FAULTS_LIE), strict=False))
+
+
+def _bad_values(value: Any, where: str, depth: int) -> Iterator[Fault]:
+    """What no field may hold, wherever it stands."""
+    if isinstance(value, str):
+        if "\x00" in value:
+            yield Fault(where, "invalid_characters", "must not hold a NUL character")
+        elif not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            yield Fault(where, "invalid_characters", "holds half of a surrogate pair")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            yield Fault(where, "not_a_number", "must be a finite number")
+    elif isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            yield Fault(where, "out_of_range", "must fit 64 bits; send it as a string")
+    elif depth >= MAX_DEPTH and isinstance(value, dict | list):
+        yield Fault(where, "too_deep", f"may nest at most {MAX_DEPTH} levels")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _bad_values(key, f"{where}/{_shown(key)}", depth)
+            yield from _bad_values(inner, f"{where}/{_shown(key)}", depth + 1)
+    elif isinstance(value, list):
+        for position, inner in enumerate(value):
+            yield from _bad_values(inner, f"{where}/{position}", depth + 1)
+
+
+def _unknown(model: BaseModel, where: str) -> Iterator[str]:
+    """The pointers of keys that are no fields."""
+    for key in model.model_extra or ():
+        yield f"{where}/{_shown(key)}"
+    if isinstance(model, Event):
+        yield from _unknown(model.user, "/user")
+        yield from _unknown(model.consent, "/consent")
+        yield from _unknown(model.custom_data, "/custom_data")
+        for position, line in enumerate(model.custom_data.contents or ()):
+            yield from _unknown(line, f"/custom_data/contents/{position}")
+
+
+def _faults(error: ValidationError) -> tuple[Fault, ...]:
+    """The faults pydantic found, one per place, without inputs."""
+    faults: dict[str, Fault] = {}
+    for each in error.errors(include_url=False, include_context=False, include_input=False):
+        # A field that takes one of several types adds the type it tried to the path: not a part of the pointer.
+        parts = [part for part in each["loc"] if isinstance(part, int) or not re.search(r"[\[\]]|^constrained-", part)]
+        where = "".join(f"/{_shown(part)}" for part in parts)
+        code = _CODES.get(each["type"], "invalid")
+        faults.setdefault(where, Fault(where, code, each["msg"]))
+    return tuple(faults.values())[:_WHERE_FAULTS_LIE]
+
+
+def _shown(key: Any) -> str:
+    """A key as a pointer may show it: one that looks like a field's name, else an ellipsis; it may be a value."""
+    text = str(key)
+    if isinstance(key, int) or (_PLAIN_KEY.fullmatch(text) and sum(c.isdigit() for c in text) < 7):
+        return text
+    return "…"

@@ -1,0 +1,1 @@
+"""Delivering: one lane per destination, claim -> build -> send -> read -> settle."""

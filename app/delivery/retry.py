@@ -1,0 +1,103 @@
+"""What a result means for a delivery: settled, or tried again and when. Pure.
+
+The budget of a delivery is time (`app.model.Budget`): the platform's event-age window, the window in which the pixel's
+copy is recognised, and, once an attempt's end is unknown, the time in which the platform recognises a repeat.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app.errors import Outcome, Reason
+from app.model import Delivered, Delivery, Rejected, Result, Settlement
+
+SHORTEST_WAIT = timedelta(milliseconds=100)
+LONGEST_HINT = timedelta(hours=1)
+"""A platform's own hint is honoured up to this; beyond, asking again is cheaper than believing it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How a lane tries again: the first wait's upper bound, the longest wait's, and a limit on attempts."""
+
+    first: timedelta = timedelta(seconds=2)
+    cap: timedelta = timedelta(minutes=5)
+    max_attempts: int = 1000
+
+
+def ceiling(tries: int, policy: RetryPolicy) -> timedelta:
+    """The longest wait after `tries` failures (at least 1): doubled with each, up to the cap."""
+    return min(policy.cap, policy.first * (1 << min(tries - 1, 30)))
+
+
+def backoff(attempts: int, policy: RetryPolicy, uniform: float) -> timedelta:
+    """The wait after `attempts` tries (at least 1): exponential with full jitter, `uniform` being in [0, 1)."""
+    return max(SHORTEST_WAIT, ceiling(attempts, policy) * uniform)
+
+
+def bounded(hint: timedelta | None) -> timedelta:
+    """A platform's hint within bounds; nothing when it gave none."""
+    return min(max(hint or timedelta(0), timedelta(0)), LONGEST_HINT)
+
+
+def gate(delivery: Delivery, now: datetime, send_time: timedelta) -> Settlement | None:
+    """The end of a delivery whose budget has run out, or None while it may be sent.
+
+    `send_time` is how long a send may take: what would arrive after the budget's end is not sent.
+    """
+    budget = delivery.budget
+    latest = now + send_time
+    unsure = delivery.unsure_since
+    if unsure is not None and latest >= unsure + budget.repeat_for:
+        detail = "an earlier attempt's answer was lost, and the platform would not recognise a repeat"
+        return Settlement(delivery, Outcome.DEAD, Reason.OUTCOME_UNKNOWN, detail, attempted=False)
+    pair_until = budget.pair_until
+    if pair_until is not None and latest >= pair_until and pair_until <= budget.window_until:
+        return Settlement(delivery, Outcome.EXPIRED, Reason.DEDUP_WINDOW_PASSED, attempted=False)
+    if latest >= budget.window_until:
+        return Settlement(delivery, Outcome.EXPIRED, Reason.PLATFORM_WINDOW_PASSED, attempted=False)
+    return None
+
+
+def decide(
+    delivery: Delivery, result: Result, sent_at: datetime, now: datetime, policy: RetryPolicy, uniform: float
+) -> Settlement:
+    """What `result` means for `delivery`. `sent_at` is when the attempt began, `uniform` a number in [0, 1)."""
+    if isinstance(result, Delivered):
+        return Settlement(delivery, Outcome.DELIVERED, detail=result.warning, trace_id=result.trace_id)
+    if isinstance(result, Rejected):
+        return Settlement(delivery, Outcome.DEAD, result.reason, result.detail, result.trace_id)
+    unsure = delivery.unsure_since or (sent_at if result.is_ambiguous else None)
+    attempts = delivery.attempts + 1
+    limit = min(policy.max_attempts, result.max_attempts or policy.max_attempts)
+    if unsure is not None and delivery.budget.repeat_for <= timedelta(0):
+        detail = "the answer was lost, and the platform would not recognise a repeat"
+        return Settlement(delivery, Outcome.DEAD, Reason.OUTCOME_UNKNOWN, detail, unsure_since=unsure)
+    if attempts >= limit:
+        return Settlement(delivery, Outcome.DEAD, Reason.ATTEMPTS_EXHAUSTED, result.detail, unsure_since=unsure)
+    ready_at = now + max(backoff(attempts, policy, uniform), bounded(result.after))
+    return Settlement(
+        delivery,
+        Outcome.RETRYING,
+        result.reason,
+        result.detail,
+        ready_at=min(ready_at, max(now, _end(delivery, unsure))),
+        unsure_since=unsure,
+    )
+
+
+def released(delivery: Delivery, now: datetime) -> Settlement:
+    """Puts a delivery back untouched: its send never left."""
+    return Settlement(delivery, Outcome.RETRYING, ready_at=now, attempted=False)
+
+
+def _end(delivery: Delivery, unsure: datetime | None) -> datetime:
+    """The instant at which the budget runs out, so that it is settled then and not after the next wait."""
+    budget = delivery.budget
+    ends = [budget.window_until]
+    if budget.pair_until is not None:
+        ends.append(budget.pair_until)
+    if unsure is not None:
+        ends.append(unsure + budget.repeat_for)
+    return min(ends)

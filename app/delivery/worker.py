@@ -1,0 +1,103 @@
+"""The worker: every lane of this process, and the timer that keeps the store's gauges fresh."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from app.delivery.lane import Lane
+from app.errors import StoreUnavailable
+from app.logs import wide_event
+from app.metrics import Metrics
+from app.outbox.port import LEDGER_STATES, QUEUED, Backlog, Ledger, Store
+
+log = logging.getLogger("convey.worker")
+
+GAUGE_PERIOD = timedelta(seconds=2)
+SWEEP_PERIOD = timedelta(seconds=30)
+
+
+class Worker:
+    """Runs the lanes until it is stopped. A lane that fails fails the worker, and with it the process."""
+
+    def __init__(
+        self, lanes: Sequence[Lane], store: Store, metrics: Metrics, now: Callable[[], datetime], limit_bytes: int = 0
+    ) -> None:
+        self.lanes = {lane.name: lane for lane in lanes}
+        self._store = store
+        self._metrics = metrics
+        self._now = now
+        self._stopping = asyncio.Event()
+        metrics.outbox_limit_bytes.set(limit_bytes)
+
+    async def run(self) -> None:
+        """Work until `drain` is called or a lane fails."""
+        async with asyncio.TaskGroup() as group:
+            for lane in self.lanes.values():
+                group.create_task(lane.run(), name=f"lane-{lane.name}")
+            group.create_task(self._every(GAUGE_PERIOD, self.measure), name="gauges")
+            group.create_task(self._every(SWEEP_PERIOD, self._sweep), name="sweep")
+
+    async def drain(self, running: asyncio.Task[None], grace: timedelta) -> None:
+        """Stop claiming, give what is under way `grace` to finish, put the rest back.
+
+        `running` is the task of `run`. No lease of this worker outlives the return by more than its own time.
+        """
+        self._stopping.set()
+        for lane in self.lanes.values():
+            lane.stop()
+        await asyncio.wait({running}, timeout=grace.total_seconds())
+        for lane in self.lanes.values():
+            lane.abandon()
+        await asyncio.wait({running})
+
+    async def measure(self) -> None:
+        """Set the gauges that come from the store."""
+        set_ledger(self._metrics, await self._store.ledger())
+        set_backlog(self._metrics, await self._store.backlog(), self._now())
+        self._metrics.outbox_bytes.set(self._store.size_bytes())
+
+    async def _sweep(self) -> None:
+        await self._store.sweep()
+
+    async def _every(self, period: timedelta, do: Callable[[], Awaitable[None]]) -> None:
+        while not self._stopping.is_set():
+            try:
+                await do()
+            except StoreUnavailable as error:
+                wide_event(log, "worker.store_unavailable", level=logging.WARNING, detail=str(error))
+            try:
+                async with asyncio.timeout(period.total_seconds()):
+                    await self._stopping.wait()
+            except TimeoutError:
+                continue
+
+
+def set_ledger(metrics: Metrics, ledger: Ledger) -> None:
+    """The ledger's state counts, in deliveries and in money, as gauges."""
+    for name, account in ledger.items():
+        metrics.ledger_queued.labels(name).set(account.deliveries[QUEUED])
+        for state in LEDGER_STATES:
+            metrics.ledger.labels(name, state).set(account.deliveries[state])
+        for currency, money in account.money.items():
+            metrics.ledger_queued_money.labels(name, currency).set(_number(money[QUEUED]))
+            for state in LEDGER_STATES:
+                metrics.ledger_money.labels(name, state, currency).set(_number(money[state]))
+
+
+def set_backlog(metrics: Metrics, backlog: Mapping[str, Backlog], now: datetime) -> None:
+    """What waits, and since when, as gauges."""
+    for name, waiting in backlog.items():
+        metrics.outbox_entries.labels(name, "ready").set(waiting.ready)
+        metrics.outbox_entries.labels(name, "later").set(waiting.later)
+        oldest = waiting.oldest_accepted_at
+        age = 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())
+        metrics.outbox_oldest_age.labels(name).set(age)
+
+
+def _number(amount: Decimal) -> float:
+    # Prometheus knows floats only; the exact amounts are in `GET /v1/ledger`.
+    return float(amount)

@@ -1,0 +1,125 @@
+"""From parsed events to answers: plan each, accept them together, say what became of every one."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from app.errors import Fault, InvalidEvent, Outcome, Status, StoreUnavailable
+from app.metrics import Metrics
+from app.model import Accepted, Event, Plan, Warn
+from app.outbox.port import Outbox
+from app.pipeline import SourcePolicy, plan
+
+log = logging.getLogger("convey.ingest")
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """One event of a request as parsed: the event and its warnings, or what is wrong with it."""
+
+    event: Event | None
+    warnings: tuple[Warn, ...] = ()
+    faults: tuple[Fault, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IngestResult:
+    """What became of one event of a request. `accepted` is None exactly when it is invalid."""
+
+    accepted: Accepted | None
+    warnings: tuple[Warn, ...] = ()
+    faults: tuple[Fault, ...] = ()
+
+    @property
+    def status(self) -> Status:
+        """The status of the event."""
+        return Status.INVALID if self.accepted is None else self.accepted.status
+
+
+class Ingest:
+    """Takes events of the configured sources into the outbox."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        policies: Mapping[str, SourcePolicy],
+        metrics: Metrics,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._outbox = outbox
+        self._policies = {name: (policy, policy.forms) for name, policy in policies.items()}
+        self._metrics = metrics
+        self._now = now
+
+    async def take(self, source: str, items: Sequence[Parsed]) -> Sequence[IngestResult]:
+        """One result per item, in order, once everything accepted is durable.
+
+        Raises:
+            StoreUnavailable: Nothing of the request may be taken as accepted.
+        """
+        policy, forms = self._policies[source]
+        now = self._now()
+        results: list[IngestResult | None] = []
+        plans: list[Plan] = []
+        for item in items:
+            if item.event is None:
+                results.append(IngestResult(None, item.warnings, item.faults))
+                continue
+            try:
+                plans.append(plan(item.event, policy, forms, now))
+            except InvalidEvent as error:
+                results.append(IngestResult(None, item.warnings, error.faults))
+            except Exception as error:  # a fault of ours in one event must not take its neighbours down
+                log.error("event.plan_failed", exc_info=error, extra={"fields": {"source": source}})
+                results.append(IngestResult(None, item.warnings, (_UNPROCESSABLE,)))
+            else:
+                results.append(None)
+        accepted = iter(await self._outbox.accept(plans) if plans else ())
+        planned = iter(plans)
+        answers = [
+            result if result is not None else IngestResult(next(accepted), item.warnings + next(planned).warnings)
+            for result, item in zip(results, items, strict=True)
+        ]
+        self._count(source, answers)
+        return answers
+
+    async def _accept(self, source: str, plans: Sequence[Plan]) -> Sequence[Accepted | None]:
+        """What the store made of each plan; None for one that it cannot hold, through a fault of ours."""
+        if not plans:
+            return ()
+        try:
+            return await self._outbox.accept(plans)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            if len(plans) == 1:
+                log.error("event.accept_failed", exc_info=error, extra={"fields": {"source": source}})
+                return (None,)
+        return [accepted for each in plans for accepted in await self._accept(source, [each])]
+
+    def _count(self, source: str, answers: Sequence[IngestResult]) -> None:
+        statuses = Counter(answer.status for answer in answers)
+        for status, number in statuses.items():
+            self._metrics.events.labels(source, status).inc(number)
+        outcomes: Counter[tuple[Any, ...]] = Counter(
+            (name, verdict.outcome, verdict.reason or "")
+            for answer in answers
+            if answer.accepted is not None and answer.accepted.status is Status.ACCEPTED
+            for name, verdict in answer.accepted.destinations.items()
+            if verdict.outcome in {Outcome.QUEUED, Outcome.DENIED, Outcome.SKIPPED}
+        )
+        for labels, number in outcomes.items():
+            self._metrics.ingest_outcomes.labels(*labels).inc(number)
+
+
+_UNPROCESSABLE = Fault("", "unprocessable", "this event could not be processed; the operator's log says why")
+
+
+def _answer(accepted: Accepted | None, planned: Plan, item: Parsed) -> IngestResult:
+    warnings = item.warnings + planned.warnings
+    return IngestResult(accepted, warnings, () if accepted is not None else (_UNPROCESSABLE,))

@@ -1,0 +1,196 @@
+"""The application: routes, guards and problem bodies around a runtime, and the process that serves it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable, Generator
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from prometheus_client.exposition import choose_encoder
+from pydantic.json_schema import models_json_schema
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from app import __version__
+from app.api import events, health, ledger, problems
+from app.api.guards import Guard
+from app.config import Settings
+from app.errors import ConveyError
+from app.logs import configure, wide_event
+from app.metrics import Metrics
+from app.runtime import Runtime, log
+
+DESCRIPTION = "Post conversion events once; Convey delivers each to every ad platform, and counts it once."
+
+
+def create_app(runtime: Runtime) -> FastAPI:
+    """The HTTP service over an opened runtime. The runtime is the caller's to start and to close."""
+    server = runtime.settings.server
+    app = FastAPI(
+        title="Convey",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url="/docs" if server.docs else None,
+        redoc_url=None,
+        openapi_url="/openapi.json" if server.docs else None,
+    )
+    app.state.keys = runtime.keys
+    app.state.ingest = runtime.ingest
+    app.state.journal = runtime.store
+    app.state.outbox = runtime.store
+    app.state.health = runtime.health
+    app.state.max_events = server.max_events
+    app.state.strict_sources = runtime.strict_sources
+    for module in (events, ledger, health):
+        app.include_router(module.router)
+    problems.install(app)
+    app.add_middleware(Guard, max_body_bytes=server.max_body_bytes, metrics=runtime.metrics)
+    app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
+    return app
+
+
+def _describe(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI description, with the event's own schema, which no route declares (its body is parsed once)."""
+    if app.openapi_schema is None:
+        schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        _, extra = models_json_schema(
+            [(model, "validation") for model in events.MODELS], ref_template="#/components/schemas/{model}"
+        )
+        components = schema.setdefault("components", {})
+        components.setdefault("schemas", {}).update(extra.get("$defs", {}))
+        components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        schema["security"] = [{"key": []}]
+        app.openapi_schema = schema
+    return app.openapi_schema
+
+
+def create_metrics_app(metrics: Metrics) -> Starlette:
+    """`/metrics` alone, for its own port: OpenMetrics where the scraper asks for it, else the classic text."""
+
+    async def scrape(request: Request) -> Response:
+        encode, media_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(metrics.registry), media_type=media_type)
+
+    return Starlette(routes=[Route("/metrics", scrape)])
+
+
+class _Server(uvicorn.Server):
+    """A server whose signals the process handles: it runs two servers and a worker, and they stop in order."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave the signals alone."""
+        yield
+
+    @property
+    def port(self) -> int:
+        """The port it listens on, also where the configuration said 0."""
+        return int(self.servers[0].sockets[0].getsockname()[1])
+
+
+@contextlib.asynccontextmanager
+async def _listening(config: uvicorn.Config) -> AsyncIterator[_Server]:
+    """A server that accepts connections; on leaving, it finishes the requests under way within its grace."""
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(), name="server")
+    try:
+        while not server.started:
+            if task.done():
+                raise ConveyError(f"cannot listen on {config.host}:{config.port}; is the port taken?")
+            await asyncio.sleep(0.01)
+        yield server
+    finally:
+        server.should_exit = True
+        await asyncio.wait({task})
+
+
+def _server_config(app: Any, settings: Settings, host: str, port: int) -> uvicorn.Config:
+    server = settings.server
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=int(server.keep_alive.total_seconds()),
+        timeout_graceful_shutdown=int(server.graceful_shutdown.total_seconds()),
+        limit_concurrency=server.limit_concurrency,
+        # The peer is a backend: what it or a proxy says of addresses is never a shopper's.
+        proxy_headers=False,
+    )
+
+
+async def run(settings: Settings, stop: asyncio.Event, started: Callable[[int, int], None] | None = None) -> None:
+    """Serve until `stop` is set: then refuse connections, finish requests, drain the lanes, close the store.
+
+    `started` is told the ports of the API and of the metrics once both listen.
+
+    Raises: ConveyError when the store or a port cannot be had; whatever made a lane fail.
+    """
+    async with Runtime.open(settings) as runtime:
+        server = settings.server
+        metrics_app = create_metrics_app(runtime.metrics)
+        async with _listening(
+            _server_config(metrics_app, settings, server.metrics_host, server.metrics_port)
+        ) as metrics_server:
+            async with _listening(_server_config(create_app(runtime), settings, server.host, server.port)) as api:
+                wide_event(
+                    log,
+                    "started",
+                    version=__version__,
+                    host=server.host,
+                    port=api.port,
+                    metrics_port=metrics_server.port,
+                )
+                if started is not None:
+                    started(api.port, metrics_server.port)
+                await runtime.until_failed_or(stop)
+                runtime.health.report("shutting down")
+            await runtime.drain()
+
+
+def serve(settings: Settings) -> None:
+    """Serve in this process until SIGTERM or SIGINT; a second signal stops at once.
+
+    Raises: ConveyError when it cannot start.
+    """
+    configure(settings.logging.level)
+    wide_event(log, "configured", version=__version__, config=settings.summary())
+    for warning in settings.warnings:
+        wide_event(log, "config.warning", pointer=warning.pointer, detail=warning.detail)
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def on_signal(number: signal.Signals) -> None:
+            if stop.is_set():
+                raise SystemExit(128 + number)
+            wide_event(log, "stopping", signal=number.name)
+            stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_signal, number)
+        await run(settings, stop)
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(main())
+    wide_event(log, "stopped")
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415 - absent on platforms it does not serve
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

@@ -1,0 +1,232 @@
+"""Every metric Convey has: name, labels, buckets and meaning, in one list. Others fill them.
+
+Label sets are closed: destinations, sources, outcomes and reasons, never a caller's own words. Gauges about the
+store are set on a timer by the process that works the lanes; where several do, each reports the same, so aggregate
+them with `max by (…)` and never sum over processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.metrics import MetricWrapperBase
+
+from app.errors import REASONS, Outcome, Status
+
+M = TypeVar("M", bound=MetricWrapperBase)
+
+HTTP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+ATTEMPT_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+LATENCY_BUCKETS = (1, 5, 15, 60, 300, 900, 3600, 21600, 86400, 259200, 604800)
+BATCH_BUCKETS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2000)
+
+ATTEMPT_RESULTS = (
+    "delivered",
+    "partial",
+    "rejected",
+    "split",
+    "rate_limited",
+    "platform_error",
+    "credentials",
+    "timeout",
+    "network",
+)
+LANE_STATES = ("running", "paused", "parked", "open")
+SHARED = "Shared by every process of one store: aggregate with max, never with sum."
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One metric of the list."""
+
+    attribute: str
+    kind: type[MetricWrapperBase]
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+SPECS: tuple[Spec, ...] = (
+    Spec(
+        "http_requests",
+        Counter,
+        "convey_http_requests_total",
+        "Requests answered, by route template, method and class of status code.",
+        ("route", "method", "code"),
+    ),
+    Spec(
+        "http_duration",
+        Histogram,
+        "convey_http_request_duration_seconds",
+        "Time to answer a request.",
+        ("route", "method", "code"),
+        HTTP_BUCKETS,
+    ),
+    Spec("events", Counter, "convey_events_total", "Events posted, by what became of them.", ("source", "status")),
+    Spec(
+        "ingest_outcomes",
+        Counter,
+        "convey_ingest_outcomes_total",
+        "What ingest decided per event and destination. The reason is empty for queued.",
+        ("destination", "outcome", "reason"),
+    ),
+    Spec(
+        "ledger_queued",
+        Gauge,
+        "convey_ledger_queued_deliveries",
+        f"Deliveries ever queued: what the states of convey_ledger_deliveries add up to. {SHARED}",
+        ("destination",),
+    ),
+    Spec(
+        "ledger",
+        Gauge,
+        "convey_ledger_deliveries",
+        f"Where the queued deliveries are, from the store's own counts. {SHARED}",
+        ("destination", "state"),
+    ),
+    Spec(
+        "ledger_queued_money",
+        Gauge,
+        "convey_ledger_queued_money",
+        f"Money of the deliveries ever queued, in units of the currency. {SHARED}",
+        ("destination", "currency"),
+    ),
+    Spec(
+        "ledger_money",
+        Gauge,
+        "convey_ledger_money",
+        f"Where the queued money is, in units of the currency. {SHARED}",
+        ("destination", "state", "currency"),
+    ),
+    Spec(
+        "deliveries",
+        Counter,
+        "convey_deliveries_total",
+        "Deliveries settled by this process. The ledger is the truth; this gives the rate.",
+        ("destination", "outcome", "reason"),
+    ),
+    Spec(
+        "attempts",
+        Counter,
+        "convey_delivery_attempts_total",
+        "Requests to a platform, by the verdict on the answer.",
+        ("destination", "result"),
+    ),
+    Spec(
+        "attempt_duration",
+        Histogram,
+        "convey_delivery_attempt_duration_seconds",
+        "Time from sending a request to a platform to its whole answer.",
+        ("destination", "result"),
+        ATTEMPT_BUCKETS,
+    ),
+    Spec(
+        "delivery_latency",
+        Histogram,
+        "convey_delivery_latency_seconds",
+        "Time from accepting an event to the platform's word that it took it.",
+        ("destination",),
+        LATENCY_BUCKETS,
+    ),
+    Spec(
+        "batch_items",
+        Histogram,
+        "convey_batch_items",
+        "Events in one request to a platform.",
+        ("destination",),
+        BATCH_BUCKETS,
+    ),
+    Spec(
+        "outbox_entries",
+        Gauge,
+        "convey_outbox_entries",
+        f"Pending deliveries that are ready, or will be later (waiting, leased, parked). {SHARED}",
+        ("destination", "state"),
+    ),
+    Spec(
+        "outbox_oldest_age",
+        Gauge,
+        "convey_outbox_oldest_age_seconds",
+        f"Age of the oldest pending delivery since it was accepted, parked lanes included; 0 when none. {SHARED}",
+        ("destination",),
+    ),
+    Spec("outbox_bytes", Gauge, "convey_outbox_bytes", f"Bytes the store occupies. {SHARED}"),
+    Spec("outbox_limit_bytes", Gauge, "convey_outbox_limit_bytes", f"Bytes it may occupy; 0 without a limit. {SHARED}"),
+    Spec(
+        "lane_state",
+        Gauge,
+        "convey_lane_state",
+        "1 for the state a lane is in, 0 for the others.",
+        ("destination", "state"),
+    ),
+    Spec(
+        "worker_progress",
+        Gauge,
+        "convey_worker_progress_timestamp_seconds",
+        "Unix time at which the lane last went round its loop.",
+        ("destination",),
+    ),
+    Spec("build_info", Gauge, "convey_build_info", "Always 1; the labels say what runs.", ("version",)),
+)
+
+
+class Metrics:
+    """The metrics of one process, in a registry of their own."""
+
+    http_requests: Counter
+    http_duration: Histogram
+    events: Counter
+    ingest_outcomes: Counter
+    ledger_queued: Gauge
+    ledger: Gauge
+    ledger_queued_money: Gauge
+    ledger_money: Gauge
+    deliveries: Counter
+    attempts: Counter
+    attempt_duration: Histogram
+    delivery_latency: Histogram
+    batch_items: Histogram
+    outbox_entries: Gauge
+    outbox_oldest_age: Gauge
+    outbox_bytes: Gauge
+    outbox_limit_bytes: Gauge
+    lane_state: Gauge
+    worker_progress: Gauge
+    build_info: Gauge
+
+    def __init__(self, version: str, sources: Iterable[str] = (), destinations: Iterable[str] = ()) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        for spec in SPECS:
+            options: dict[str, Any] = {"buckets": spec.buckets} if spec.buckets else {}
+            made = spec.kind(spec.name, spec.help, spec.labels, registry=self.registry, **options)
+            setattr(self, spec.attribute, made)
+        self.build_info.labels(version).set(1)
+        self._initialise(tuple(sources), tuple(destinations))
+
+    def _initialise(self, sources: Sequence[str], destinations: Sequence[str]) -> None:
+        """Give every known child its zero, so that a rate exists before the first error."""
+        for source in sources:
+            for status in Status:
+                self.events.labels(source, status)
+        for destination in destinations:
+            for outcome in (Outcome.QUEUED, Outcome.DENIED, Outcome.SKIPPED):
+                for reason in REASONS[outcome] or ("",):
+                    self.ingest_outcomes.labels(destination, outcome, reason)
+            for outcome in (Outcome.DELIVERED, Outcome.DEAD, Outcome.EXPIRED, Outcome.WITHDRAWN):
+                for reason in REASONS[outcome] or ("",):
+                    self.deliveries.labels(destination, outcome, reason)
+            for result in ATTEMPT_RESULTS:
+                self.attempts.labels(destination, result)
+            self.delivery_latency.labels(destination)
+            self.batch_items.labels(destination)
+            self.set_lane_state(destination, "running")
+
+    def set_lane_state(self, destination: str, state: str) -> None:
+        """Say which of the lane states holds; the others become 0."""
+        for known in LANE_STATES:
+            self.lane_state.labels(destination, known).set(known == state)

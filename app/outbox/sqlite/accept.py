@@ -1,0 +1,333 @@
+"""Accepting plans inside a transaction: which id counts, what is new, what was there before.
+
+One call handles the plans of every request that shares the transaction. Look-ups are made once for all of them;
+the plans are then decided one after another against what is on disk plus what this call has added itself.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from app.dedup.port import IdKey
+from app.errors import Outcome, Reason, Status
+from app.model import Accepted, HashedEvent, IdRequest, Plan, Verdict, from_epoch
+from app.outbox.port import PENDING, QUEUED, DeliveryState, verdict_of
+from app.outbox.sqlite.counts import Delta
+from app.outbox.sqlite.schema import OUTCOMES, STATE_PENDING
+
+_EPOCH = from_epoch(0)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_us(instant: datetime) -> int:
+    """Microseconds since the Unix epoch."""
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def from_us(us: int) -> datetime:
+    """The instant of `us` microseconds since the Unix epoch."""
+    return _EPOCH + timedelta(microseconds=us)
+
+
+@dataclass(slots=True)
+class Known:
+    """An event that holds an id: from disk, or added earlier in this call."""
+
+    event: int
+    source: str
+    event_name: str
+    event_id: str
+    transaction: str | None
+    occurrence: str | None
+    remember_until: int
+    accepted_at: int
+    states: dict[int, DeliveryState] = field(default_factory=dict)
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether a delivery of it is still to be settled."""
+        return any(state.outcome in {Outcome.QUEUED, Outcome.RETRYING} for state in self.states.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Warm:
+    """An event kept in memory since it was accepted, so that a claim need not read and decode it again."""
+
+    event_id: str
+    accepted_at: int
+    event: HashedEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A plan with its body already encoded."""
+
+    plan: Plan
+    body: bytes
+
+
+def state_of(
+    state: int, reason: str | None, detail: str | None, attempts: int, trace: str | None, limited: int, at: int | None
+) -> DeliveryState:
+    """The delivery state in one row of `deliveries`."""
+    outcome = OUTCOMES.get(state) or (Outcome.RETRYING if reason else Outcome.QUEUED)
+    return DeliveryState(
+        outcome,
+        Reason(reason) if reason else None,
+        detail,
+        attempts,
+        trace,
+        bool(limited),
+        from_us(at) if at is not None else None,
+    )
+
+
+class Acceptance:
+    """Decides the plans of one transaction and collects the rows to write."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, lanes: Mapping[str, int], next_event: Callable[[], int], now_us: int
+    ) -> None:
+        self._connection = connection
+        self._lanes = lanes
+        self._names = {number: name for name, number in lanes.items()}
+        self._next_event = next_event
+        self._now = now_us
+        self._by_id: dict[tuple[str, str, str], Known] = {}
+        self._by_exact: dict[tuple[str, str, str, str | None, str | None], Known] = {}
+        self._by_key: dict[tuple[str, str, str, str | None], str] = {}
+        self._minted: dict[tuple[str, str, str], tuple[str, str | None]] = {}
+        self.delta = Delta()
+        self.warm: list[tuple[int, Warm]] = []
+        self.woken: set[str] = set()
+        self._events: list[tuple[Any, ...]] = []
+        self._bodies: list[tuple[int, bytes]] = []
+        self._deliveries: list[tuple[Any, ...]] = []
+
+    def run(self, items: Sequence[Prepared]) -> list[Accepted]:
+        """One answer per item, in order, with every row written into the open transaction."""
+        requests = [item.plan.id_request for item in items]
+        self._look_up_transactions({r.transaction for r in requests if r.transaction is not None})
+        self._look_up_ids({self._wanted(r) for r in requests} | {r.asked or r.derived for r in requests})
+        answers = [self._decide(item) for item in items]
+        self._write()
+        return answers
+
+    def _look_up_transactions(self, transactions: set[str]) -> None:
+        if transactions:
+            wanted = orjson.dumps(list(transactions)).decode()
+            self._look_up_minted("txn IN (SELECT value FROM json_each(?))", wanted)
+            self._remember("txn IN (SELECT value FROM json_each(?))", wanted)
+
+    def _look_up_ids(self, event_ids: set[str]) -> None:
+        wanted = orjson.dumps(list(event_ids)).decode()
+        self._look_up_minted("event_id IN (SELECT value FROM json_each(?))", wanted)
+        self._remember("event_id IN (SELECT value FROM json_each(?))", wanted)
+
+    def _look_up_minted(self, condition: str, argument: str) -> None:
+        for event_id, txn, source, event_name, occurrence in self._connection.execute(
+            "SELECT event_id, txn, source, event_name, occurrence FROM minted "  # noqa: S608
+            f"WHERE {condition} AND remember_until > ?",
+            (argument, self._now),
+        ):
+            self._by_key[source, event_name, txn, occurrence or None] = event_id
+            self._minted[source, event_name, event_id] = (txn, occurrence or None)
+
+    def _remember(self, condition: str, argument: str) -> None:
+        found = {
+            row[0]: Known(*row)
+            for row in self._connection.execute(
+                "SELECT id, source, event_name, event_id, txn, occurrence, remember_until, accepted_at "  # noqa: S608
+                f"FROM events WHERE {condition} ORDER BY id",
+                (argument,),
+            )
+        }
+        if not found:
+            return
+        for event, lane, *columns in self._connection.execute(
+            "SELECT event, lane, state, reason, detail, attempts, trace_id, limited, settled_at FROM deliveries "
+            "WHERE event IN (SELECT value FROM json_each(?))",
+            (orjson.dumps(list(found)).decode(),),
+        ):
+            found[event].states[lane] = state_of(*columns)
+        for known in found.values():
+            # An id is remembered for its window, and in any case until its last delivery is settled.
+            if known.remember_until > self._now or known.is_pending:
+                self._hold(known)
+
+    def _hold(self, known: Known) -> None:
+        self._by_id.setdefault((known.source, known.event_name, known.event_id), known)
+        exact = (known.source, known.event_name, known.event_id, known.transaction, known.occurrence)
+        self._by_exact.setdefault(exact, known)
+        if known.transaction is not None:
+            key = (known.source, known.event_name, known.transaction, known.occurrence)
+            self._by_key.setdefault(key, known.event_id)
+
+    def _wanted(self, request: IdRequest) -> str:
+        if request.asked is not None:
+            return request.asked
+        return self._kept(request) or request.derived
+
+    def _kept(self, request: IdRequest) -> str | None:
+        if request.transaction is None:
+            return None
+        return self._by_key.get((request.source, request.event_name, request.transaction, request.occurrence))
+
+    def _decide(self, item: Prepared) -> Accepted:
+        plan = item.plan
+        request = plan.id_request
+        event_id = self._wanted(request)
+        known = self._by_id.get((request.source, request.event_name, event_id))
+        if self._is_conflict(request, event_id, known):
+            if not request.send_conflicts:
+                return Accepted(event_id, Status.CONFLICT, {})
+            # Sent all the same, by the operator's choice; but no more than once.
+            exact = (request.source, request.event_name, event_id, request.transaction, request.occurrence)
+            known = self._by_exact.get(exact)
+        if known is None:
+            return self._add(item, event_id)
+        return self._repeat(item, known)
+
+    def _is_conflict(self, request: IdRequest, event_id: str, known: Known | None) -> bool:
+        """Whether the id belongs to another transaction, or the transaction has another id."""
+        kept = self._kept(request)
+        if kept is not None and kept != event_id:
+            return True
+        if request.transaction is None:
+            return False
+        asked = (request.transaction, request.occurrence)
+        if known is not None and known.transaction is not None:
+            return (known.transaction, known.occurrence) != asked
+        minted = self._minted.get((request.source, request.event_name, event_id))
+        return minted is not None and minted != asked
+
+    def _add(self, item: Prepared, event_id: str) -> Accepted:
+        plan = item.plan
+        request = plan.id_request
+        event = self._next_event()
+        known = Known(
+            event,
+            request.source,
+            request.event_name,
+            event_id,
+            request.transaction,
+            request.occurrence,
+            to_us(request.remember_until),
+            to_us(plan.accepted_at),
+        )
+        self._hold(known)
+        unqueued = {
+            name: (verdict.outcome, verdict.reason, verdict.reason_detail)
+            for name, verdict in plan.verdicts.items()
+            if verdict.outcome is not Outcome.QUEUED
+        }
+        self._events.append(
+            (
+                event,
+                request.source,
+                request.event_name,
+                event_id,
+                request.transaction,
+                request.occurrence,
+                known.accepted_at,
+                known.remember_until,
+                orjson.dumps(unqueued) if unqueued else None,
+            )
+        )
+        self._queue(item, known, {self._lanes[planned.destination] for planned in plan.deliveries})
+        return Accepted(event_id, Status.ACCEPTED, plan.verdicts)
+
+    def _repeat(self, item: Prepared, known: Known) -> Accepted:
+        plan = item.plan
+        before = dict(known.states)
+        fresh = {self._lanes[planned.destination] for planned in plan.deliveries} - before.keys()
+        self._queue(item, known, fresh)
+        verdicts: dict[str, Verdict] = {
+            name: verdict_of(before[lane]) if (lane := self._lanes.get(name)) in before else verdict
+            for name, verdict in plan.verdicts.items()
+        }
+        return Accepted(known.event_id, Status.ACCEPTED if fresh else Status.DUPLICATE, verdicts)
+
+    def _queue(self, item: Prepared, known: Known, lanes: set[int]) -> None:
+        if not lanes:
+            return
+        plan = item.plan
+        money = plan.event.money
+        ready_at = to_us(plan.accepted_at)
+        self._bodies.append((known.event, item.body))
+        self.warm.append((known.event, Warm(known.event_id, known.accepted_at, plan.event)))
+        for planned in plan.deliveries:
+            lane = self._lanes[planned.destination]
+            if lane not in lanes:
+                continue
+            budget = planned.budget
+            self._deliveries.append(
+                (
+                    known.event,
+                    lane,
+                    STATE_PENDING,
+                    ready_at,
+                    planned.limited,
+                    money[0] if money else None,
+                    str(money[1]) if money else None,
+                    to_us(budget.window_until),
+                    None if budget.pair_until is None else to_us(budget.pair_until),
+                    budget.repeat_for // _MICROSECOND,
+                    0,
+                )
+            )
+            known.states[lane] = DeliveryState(Outcome.QUEUED, limited=planned.limited)
+            self.delta.add(lane, QUEUED, money)
+            self.delta.add(lane, PENDING, money)
+            self.woken.add(planned.destination)
+
+    def _write(self) -> None:
+        connection = self._connection
+        connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._events)
+        connection.executemany("INSERT OR IGNORE INTO bodies VALUES (?, ?)", self._bodies)
+        connection.executemany(
+            "INSERT INTO deliveries (event, lane, state, ready_at, limited, currency, amount, window_until, "
+            "pair_until, repeat_for, attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            self._deliveries,
+        )
+
+
+def money_of(currency: str | None, amount: str | None) -> tuple[str, Decimal] | None:
+    """The money a delivery was counted with."""
+    return None if currency is None or amount is None else (currency, Decimal(amount))
+
+
+def mint(connection: sqlite3.Connection, key: IdKey, event_id: str, until: int, now: int) -> tuple[str, bool, int]:
+    """The id of `key` in the open transaction: (event_id, is_new, remember_until)."""
+    found = find(connection, key, now)
+    if found is not None:
+        return found[0], False, found[1]
+    connection.execute(
+        "INSERT OR REPLACE INTO minted VALUES (?, ?, ?, ?, ?, ?)",
+        (key.transaction, key.source, key.event_name, key.occurrence or "", event_id, until),
+    )
+    return event_id, True, until
+
+
+def find(connection: sqlite3.Connection, key: IdKey, now: int) -> tuple[str, int] | None:
+    """The id remembered for `key` and until when: an accepted event's first, else a minted one."""
+    row = connection.execute(
+        "SELECT event_id, remember_until FROM events AS e WHERE txn = ? AND source = ? AND event_name = ? "
+        "AND occurrence IS ? AND (remember_until > ? OR EXISTS "
+        "(SELECT 1 FROM deliveries WHERE event = e.id AND state = 0)) ORDER BY id LIMIT 1",
+        (key.transaction, key.source, key.event_name, key.occurrence, now),
+    ).fetchone()
+    if row is None:
+        row = connection.execute(
+            "SELECT event_id, remember_until FROM minted WHERE txn = ? AND source = ? AND event_name = ? "
+            "AND occurrence = ? AND remember_until > ?",
+            (key.transaction, key.source, key.event_name, key.occurrence or "", now),
+        ).fetchone()
+    return None if row is None else (row[0], row[1])

@@ -1,0 +1,186 @@
+"""Claiming and settling inside a transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import orjson
+
+from app.errors import Outcome
+from app.model import Budget, Delivery, Settlement, decode_event
+from app.outbox.port import PENDING
+from app.outbox.sqlite.accept import Warm, from_us, money_of, to_us
+from app.outbox.sqlite.counts import Delta
+from app.outbox.sqlite.schema import STATE_PENDING, STATES
+
+_READY = """
+SELECT event, attempts + (token IS NOT NULL),
+  CASE WHEN token IS NULL THEN unsure_since ELSE coalesce(unsure_since, claimed_at) END,
+  limited, window_until, pair_until, repeat_for
+FROM deliveries WHERE lane = ? AND state = 0 AND ready_at <= ? ORDER BY ready_at, event LIMIT ?
+"""
+# A token that is still there belongs to a claim that nobody ended: its attempt counts, and its end is unknown.
+_TAKE = """
+UPDATE deliveries SET
+  attempts = attempts + (token IS NOT NULL),
+  unsure_since = CASE WHEN token IS NULL THEN unsure_since ELSE coalesce(unsure_since, claimed_at) END,
+  token = ?, claimed_at = ?, ready_at = ?
+WHERE event IN (SELECT value FROM json_each(?)) AND lane = ?
+"""
+
+_EVENTS = """
+SELECT e.id, e.event_id, e.accepted_at, b.body FROM events AS e JOIN bodies AS b ON b.event = e.id
+WHERE e.id IN (SELECT value FROM json_each(?))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRequest:
+    """One call of `claim`."""
+
+    lane: int
+    destination: str
+    limit: int
+    lease: timedelta
+    token: bytes
+
+
+def claim(connection: sqlite3.Connection, request: ClaimRequest, now: int, warm: dict[int, Warm]) -> Sequence[Delivery]:
+    """Take ready deliveries of one lane in the open transaction, oldest ready first."""
+    lease_until = now + request.lease // timedelta(microseconds=1)
+    rows = connection.execute(_READY, (request.lane, now, request.limit)).fetchall()
+    if not rows:
+        return ()
+    keys = orjson.dumps([row[0] for row in rows]).decode()
+    connection.execute(_TAKE, (request.token, now, lease_until, keys, request.lane))
+    cold = [row[0] for row in rows if row[0] not in warm]
+    read = {
+        event: Warm(event_id, accepted_at, decode_event(body))
+        for event, event_id, accepted_at, body in (
+            connection.execute(_EVENTS, (orjson.dumps(cold).decode(),)) if cold else ()
+        )
+    }
+    events = {row[0]: warm.get(row[0]) or read[row[0]] for row in rows}
+    claimed_until = from_us(lease_until)
+    return [
+        Delivery(
+            key=event,
+            token=request.token,
+            destination=request.destination,
+            event_id=events[event].event_id,
+            event=events[event].event,
+            accepted_at=from_us(events[event].accepted_at),
+            budget=Budget(
+                from_us(window_until),
+                None if pair_until is None else from_us(pair_until),
+                timedelta(microseconds=repeat_for),
+            ),
+            limited=bool(limited),
+            attempts=attempts,
+            unsure_since=None if unsure_since is None else from_us(unsure_since),
+            claimed_until=claimed_until,
+        )
+        for event, attempts, unsure_since, limited, window_until, pair_until, repeat_for in rows
+    ]
+
+
+def settle(
+    connection: sqlite3.Connection, settlements: Sequence[Settlement], lanes: dict[str, int], now: int, delta: Delta
+) -> tuple[int, set[int]]:
+    """End claims in the open transaction: (how many took effect, events with nothing left to deliver)."""
+    groups: defaultdict[tuple[Any, ...], list[Settlement]] = defaultdict(list)
+    for settlement in settlements:
+        groups[
+            settlement.delivery.destination,
+            settlement.delivery.token,
+            settlement.outcome,
+            settlement.reason,
+            settlement.detail,
+            settlement.trace_id,
+            settlement.ready_at,
+            settlement.attempted,
+            settlement.unsure_since,
+        ].append(settlement)
+    effective = 0
+    closed: list[int] = []
+    for (destination, token, outcome, reason, detail, trace, ready_at, attempted, unsure), members in groups.items():
+        lane = lanes[destination]
+        keys = orjson.dumps([member.delivery.key for member in members]).decode()
+        if outcome is Outcome.RETRYING:
+            effective += connection.execute(
+                "UPDATE deliveries SET token = NULL, claimed_at = NULL, ready_at = ?, reason = coalesce(?, reason), "
+                "detail = coalesce(?, detail), trace_id = coalesce(?, trace_id), attempts = attempts + ?, "
+                "unsure_since = coalesce(unsure_since, ?) "
+                "WHERE event IN (SELECT value FROM json_each(?)) AND lane = ? AND state = 0 AND token = ?",
+                (
+                    to_us(ready_at) if ready_at is not None else now,
+                    reason,
+                    detail,
+                    trace,
+                    int(attempted),
+                    None if unsure is None else to_us(unsure),
+                    keys,
+                    lane,
+                    token,
+                ),
+            ).rowcount
+            continue
+        # A platform that took the event took it, whoever holds the claim by now.
+        fence = "1" if outcome is Outcome.DELIVERED else "token = ?"
+        arguments = [
+            STATES[outcome],
+            reason,
+            detail,
+            trace,
+            now,
+            int(attempted),
+            None if unsure is None else to_us(unsure),
+            keys,
+            lane,
+        ]
+        for event, currency, amount in connection.execute(
+            "UPDATE deliveries SET token = NULL, state = ?, reason = ?, detail = ?, trace_id = ?, "  # noqa: S608
+            "settled_at = ?, attempts = attempts + ?, unsure_since = coalesce(unsure_since, ?) "
+            "WHERE event IN (SELECT value FROM json_each(?)) AND lane = ? AND state = 0 "
+            f"AND {fence} RETURNING event, currency, amount",
+            arguments if outcome is Outcome.DELIVERED else [*arguments, token],
+        ):
+            effective += 1
+            delta.move(lane, PENDING, outcome, money_of(currency, amount))
+            if outcome is not Outcome.DEAD:
+                closed.append(event)
+    return effective, drop_bodies(connection, closed)
+
+
+def drop_bodies(connection: sqlite3.Connection, events: Sequence[int]) -> set[int]:
+    """Delete the bodies of those events that have neither a pending nor a dead delivery; returns which went."""
+    if not events:
+        return set()
+    return {
+        event
+        for (event,) in connection.execute(
+            "DELETE FROM bodies WHERE event IN (SELECT value FROM json_each(?)) AND NOT EXISTS "
+            "(SELECT 1 FROM deliveries AS d WHERE d.event = bodies.event AND d.state IN (0, 2)) RETURNING event",
+            (orjson.dumps(list(events)).decode(),),
+        )
+    }
+
+
+def extend(
+    connection: sqlite3.Connection, deliveries: Sequence[Delivery], lanes: dict[str, int], ready_at: int
+) -> None:
+    """Move the ends of leases in the open transaction."""
+    groups: defaultdict[tuple[str, bytes], list[int]] = defaultdict(list)
+    for delivery in deliveries:
+        groups[delivery.destination, delivery.token].append(delivery.key)
+    for (destination, token), keys in groups.items():
+        connection.execute(
+            "UPDATE deliveries SET ready_at = ? WHERE event IN (SELECT value FROM json_each(?)) AND lane = ? "
+            "AND state = ? AND token = ?",
+            (ready_at, orjson.dumps(keys).decode(), lanes[destination], STATE_PENDING, token),
+        )

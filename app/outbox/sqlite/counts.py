@@ -1,0 +1,91 @@
+"""The ledger's state counts: kept in memory as they stand on disk, changed in the transaction of each change."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Mapping
+from decimal import Decimal
+
+from app.outbox.port import LEDGER_STATES, QUEUED, Account, Ledger
+
+Money = tuple[str, Decimal] | None
+Key = tuple[int, str, str]
+"""(lane, state, currency); the currency is empty where an event has no money."""
+
+_NOTHING = Decimal(0)
+_UPSERT = "INSERT OR REPLACE INTO counts (lane, state, currency, deliveries, amount) VALUES (?, ?, ?, ?, ?)"
+
+
+class Delta:
+    """What one transaction adds to the counts."""
+
+    __slots__ = ("amounts", "deliveries")
+
+    def __init__(self) -> None:
+        self.deliveries: defaultdict[Key, int] = defaultdict(int)
+        self.amounts: defaultdict[Key, Decimal] = defaultdict(Decimal)
+
+    def add(self, lane: int, state: str, money: Money, sign: int = 1) -> None:
+        """Count one delivery into (`sign` 1) or out of (-1) a state."""
+        key = (lane, state, money[0] if money else "")
+        self.deliveries[key] += sign
+        if money:
+            self.amounts[key] += money[1] * sign
+
+    def move(self, lane: int, old: str, new: str, money: Money) -> None:
+        """Count one delivery out of `old` and into `new`."""
+        self.add(lane, old, money, -1)
+        self.add(lane, new, money)
+
+
+class Counts:
+    """The counts of a whole store: as they are on disk, and as the open transaction makes them.
+
+    Every step of a transaction calls `write`; `commit` or `rollback` follows once its end is known.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._kept: dict[Key, tuple[int, Decimal]] = {
+            (lane, state, currency): (deliveries, Decimal(amount))
+            for lane, state, currency, deliveries, amount in connection.execute(
+                "SELECT lane, state, currency, deliveries, amount FROM counts"
+            )
+        }
+        self._staged: dict[Key, tuple[int, Decimal]] = {}
+
+    def write(self, connection: sqlite3.Connection, delta: Delta) -> None:
+        """Put the counts as they are with `delta` into the open transaction."""
+        changed = {}
+        for key, change in delta.deliveries.items():
+            amount = delta.amounts.get(key, _NOTHING)
+            if change or amount:
+                deliveries, total = self._staged.get(key) or self._kept.get(key) or (0, _NOTHING)
+                changed[key] = deliveries + change, total + amount
+        self._staged |= changed
+        connection.executemany(_UPSERT, [(*key, number, str(total)) for key, (number, total) in changed.items()])
+
+    def commit(self) -> None:
+        """The transaction is durable."""
+        self._kept |= self._staged
+        self._staged.clear()
+
+    def rollback(self) -> None:
+        """The transaction did not happen."""
+        self._staged.clear()
+
+    def ledger(self, lanes: Mapping[int, str]) -> Ledger:
+        """An account per lane, by destination name."""
+        accounts = {}
+        for lane, name in lanes.items():
+            deliveries = dict.fromkeys((QUEUED, *LEDGER_STATES), 0)
+            money: dict[str, dict[str, Decimal]] = {}
+            for (of, state, currency), (number, total) in self._kept.items():
+                if of != lane:
+                    continue
+                deliveries[state] += number
+                if currency:
+                    account = money.setdefault(currency, dict.fromkeys((QUEUED, *LEDGER_STATES), Decimal(0)))
+                    account[state] += total
+            accounts[name] = Account(deliveries, money)
+        return accounts

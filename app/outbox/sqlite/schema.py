@@ -1,0 +1,121 @@
+"""The tables of the SQLite engine, and the version they carry.
+
+    meta          name -> value: schema version, kept secrets
+    lanes         id <-> destination name, so that a delivery row holds a small integer
+    events        one row per accepted event: its id, its transaction, what ingest decided where it was not queued
+    bodies        the hashed event (msgpack), gone with its last pending or dead delivery
+    deliveries    one row per event x destination for the whole of its life: queue entry first, journal entry after
+    minted        ids handed out for a transaction before its event came
+    counts        the ledger: (lane, state, currency) -> deliveries and amount
+
+`deliveries` is indexed by (lane, ready_at) among the pending only, so a claim reads what it takes and nothing else,
+however many settled rows the journal keeps. `events` is the registry of ids as well: an id is remembered while its
+row says so or a delivery of it is pending. A delivery keeps the money it was counted with. Instants are integers,
+microseconds since the Unix epoch; amounts are decimal text.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from app.errors import Outcome, StoreMismatch
+
+VERSION = 1
+"""The version `_TABLES` writes; both change together."""
+
+STATE_PENDING = 0
+STATES: dict[Outcome, int] = {
+    Outcome.DELIVERED: 1,
+    Outcome.DEAD: 2,
+    Outcome.EXPIRED: 3,
+    Outcome.WITHDRAWN: 4,
+    Outcome.ERASED: 5,
+}
+STATE_DEAD = STATES[Outcome.DEAD]
+STATE_PURGED = 6
+"""A dead letter whose event was deleted: it counts as dead and cannot be replayed."""
+OUTCOMES: dict[int, Outcome] = {number: outcome for outcome, number in STATES.items()} | {STATE_PURGED: Outcome.DEAD}
+
+_TABLES = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+INSERT INTO meta VALUES ('schema', '1');
+CREATE TABLE lanes (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE events (
+  id INTEGER PRIMARY KEY,
+  source TEXT NOT NULL,
+  event_name TEXT NOT NULL,
+  event_id TEXT NOT NULL,
+  txn TEXT,
+  occurrence TEXT,
+  accepted_at INTEGER NOT NULL,
+  remember_until INTEGER NOT NULL,
+  verdicts BLOB
+);
+CREATE INDEX events_by_id ON events (event_id);
+CREATE INDEX events_by_txn ON events (txn) WHERE txn IS NOT NULL;
+CREATE TABLE bodies (event INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE deliveries (
+  event INTEGER NOT NULL,
+  lane INTEGER NOT NULL,
+  state INTEGER NOT NULL,
+  ready_at INTEGER NOT NULL,
+  limited INTEGER NOT NULL,
+  currency TEXT,
+  amount TEXT,
+  window_until INTEGER NOT NULL,
+  pair_until INTEGER,
+  repeat_for INTEGER NOT NULL,
+  attempts INTEGER NOT NULL,
+  token BLOB,
+  claimed_at INTEGER,
+  unsure_since INTEGER,
+  reason TEXT,
+  detail TEXT,
+  trace_id TEXT,
+  settled_at INTEGER,
+  PRIMARY KEY (event, lane)
+) WITHOUT ROWID;
+CREATE INDEX deliveries_ready ON deliveries (lane, ready_at) WHERE state = 0;
+CREATE INDEX deliveries_waiting ON deliveries (lane, event) WHERE state = 0;
+CREATE INDEX deliveries_dead ON deliveries (lane, settled_at) WHERE state = 2;
+CREATE TABLE minted (
+  txn TEXT NOT NULL,
+  source TEXT NOT NULL,
+  event_name TEXT NOT NULL,
+  occurrence TEXT NOT NULL,
+  event_id TEXT NOT NULL,
+  remember_until INTEGER NOT NULL,
+  PRIMARY KEY (txn, source, event_name, occurrence)
+) WITHOUT ROWID;
+CREATE INDEX minted_by_id ON minted (event_id);
+CREATE TABLE counts (
+  lane INTEGER NOT NULL,
+  state TEXT NOT NULL,
+  currency TEXT NOT NULL,
+  deliveries INTEGER NOT NULL,
+  amount TEXT NOT NULL,
+  PRIMARY KEY (lane, state, currency)
+) WITHOUT ROWID;
+"""
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Create the tables in an empty file, or check that the file is one this version can use.
+
+    Raises:
+        StoreMismatch: The file belongs to another schema version, or to something else.
+    """
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not tables:
+        connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} COMMIT;")
+        return
+    row = None
+    if "meta" in tables:
+        row = connection.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
+    if row is None:
+        raise StoreMismatch("the store's file is a SQLite database, but not one of Convey's")
+    if str(row[0]) != str(VERSION):
+        raise StoreMismatch(
+            f"the store has schema version {row[0]}, this version of Convey uses {VERSION}: "
+            "start the version that wrote it, or move the file away"
+        )

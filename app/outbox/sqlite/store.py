@@ -1,0 +1,526 @@
+"""The SQLite engine: `Outbox`, `Journal` and `IdStore` over one file, for one process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+
+from app.dedup.port import IdKey, MintedId
+from app.errors import ConveyError, Outcome, Reason, StoreMismatch, StoreUnavailable
+from app.model import Accepted, Delivery, Plan, Settlement, decode_event, encode_event
+from app.outbox.port import (
+    PENDING,
+    Backlog,
+    DeadFilter,
+    DeadLetter,
+    DeliveryState,
+    EventState,
+    Ledger,
+)
+from app.outbox.sqlite import claims, schema
+from app.outbox.sqlite.accept import Acceptance, Prepared, Warm, find, from_us, mint, money_of, state_of, to_us
+from app.outbox.sqlite.counts import Counts, Delta
+from app.outbox.sqlite.files import FileLock, refuse_network_file_system
+from app.outbox.sqlite.writer import GroupWriter
+
+T = TypeVar("T")
+Answers = tuple[Sequence[T], Callable[[], None] | None]
+
+WARM_EVENTS = 20_000
+"""How many accepted events stay in memory for the claims that follow at once: about 30 MB at the most."""
+SWEEP_EVENTS = 2_000
+
+
+class SqliteStore:
+    """See `app.outbox.port` for what each method promises."""
+
+    def __init__(
+        self,
+        path: Path,
+        lock: FileLock,
+        connection: sqlite3.Connection,
+        now: Callable[[], datetime],
+        journal_retention: timedelta,
+    ) -> None:
+        self._path = path
+        self._lock = lock
+        self._connection = connection
+        self._now = now
+        self._journal_retention = journal_retention
+        self._lanes: dict[str, int] = dict(connection.execute("SELECT name, id FROM lanes").fetchall())
+        self._names = {number: name for name, number in self._lanes.items()}
+        self._counts = Counts(connection)
+        (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()
+        self._last_event = int(last)
+        self._swept_to = 0
+        self._warm: dict[int, Warm] = {}
+        self._wakes: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._peek = _connect(path, read_only=True)
+        self._reader = _connect(path, read_only=True)
+        self._read_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="convey-read")
+        self._writer = GroupWriter(connection, self._counts.commit, self._counts.rollback)
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        *,
+        destinations: Sequence[str],
+        now: Callable[[], datetime],
+        journal_retention: timedelta = timedelta(days=7),
+        synchronous: str = "FULL",
+        max_bytes: int | None = None,
+    ) -> SqliteStore:
+        """The store in the file at `path`, made if it does not exist, with a lane for each of `destinations`.
+
+        Every lease of an earlier process is void: what it had claimed is ready again, and marked as unsure.
+
+        Raises:
+            StoreMismatch: Another process has it, it has another schema version, or it lies on a network.
+            StoreUnavailable: The folder or the file cannot be written.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            refuse_network_file_system(path.parent)
+            lock = FileLock(path.with_name(path.name + ".lock"))
+            # Made here so that it is its owner's alone; the files SQLite puts beside it take the same mode.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise StoreUnavailable(f"the store's folder cannot be used: {error.strerror}") from error
+        try:
+            connection = _connect(path, read_only=False)
+            connection.execute(f"PRAGMA synchronous = {'OFF' if synchronous == 'OFF' else 'FULL'}")
+            if max_bytes is not None:
+                (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+                connection.execute(f"PRAGMA max_page_count = {max(1, max_bytes // int(page_bytes))}")
+            schema.prepare(connection)
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany("INSERT OR IGNORE INTO lanes (name) VALUES (?)", [(name,) for name in destinations])
+            connection.execute(
+                "UPDATE deliveries SET ready_at = min(ready_at, ?) WHERE state = 0 AND token IS NOT NULL",
+                (to_us(now()),),
+            )
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            lock.release()
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+                raise StoreMismatch("the store's file is not a SQLite database") from error
+            raise StoreUnavailable(f"the store cannot be opened: {error}") from error
+        except ConveyError:
+            lock.release()
+            raise
+        return cls(path, lock, connection, now, journal_retention)
+
+    async def close(self) -> None:
+        """Write what waits, release the file."""
+        await self._writer.close()
+        self._read_thread.shutdown()
+        self._close_files()
+
+    def abandon(self) -> None:
+        """Drop the file as a crash would: nothing that waits is written, no lease is released."""
+        self._writer.abandon()
+        self._read_thread.shutdown()
+        self._close_files()
+
+    def _close_files(self) -> None:
+        for connection in (self._peek, self._reader, self._connection):
+            connection.close()
+        self._lock.release()
+
+    # --- Outbox ---------------------------------------------------------------------------------------------
+
+    async def accept(self, plans: Sequence[Plan]) -> Sequence[Accepted]:
+        """See `Outbox.accept`."""
+        if not plans:
+            return ()
+        prepared = [Prepared(plan, encode_event(plan.event)) for plan in plans]
+        return await self._writer.do(self._accept, prepared, len(prepared))
+
+    def _accept(self, connection: sqlite3.Connection, calls: Sequence[Sequence[Prepared]]) -> Answers[list[Accepted]]:
+        acceptance = Acceptance(connection, self._lanes, self._next_event, to_us(self._now()))
+        answers = acceptance.run([item for call in calls for item in call])
+        self._counts.write(connection, acceptance.delta)
+
+        def after() -> None:
+            for event, known in acceptance.warm:
+                self._warm[event] = known
+            while len(self._warm) > WARM_EVENTS:
+                del self._warm[next(iter(self._warm))]
+            self._wake(acceptance.woken)
+
+        given = iter(answers)
+        return [[next(given) for _ in call] for call in calls], after
+
+    def _next_event(self) -> int:
+        self._last_event += 1
+        return self._last_event
+
+    async def claim(self, destination: str, limit: int, lease: timedelta) -> Sequence[Delivery]:
+        """See `Outbox.claim`. Within one claim, deliveries come in the order of acceptance."""
+        lane = self._lanes[destination]
+        if not self._next_ready(lane) <= to_us(self._now()):
+            return ()
+        request = claims.ClaimRequest(lane, destination, limit, lease, secrets.token_bytes(8))
+        return await self._writer.do(self._claim, request, limit // 4 + 1)
+
+    def _claim(
+        self, connection: sqlite3.Connection, requests: Sequence[claims.ClaimRequest]
+    ) -> Answers[Sequence[Delivery]]:
+        now = to_us(self._now())
+        return [claims.claim(connection, request, now, self._warm) for request in requests], None
+
+    def _next_ready(self, lane: int) -> float:
+        row = self._peek.execute(
+            "SELECT ready_at FROM deliveries WHERE lane = ? AND state = 0 ORDER BY ready_at LIMIT 1", (lane,)
+        ).fetchone()
+        return row[0] if row else float("inf")
+
+    async def extend(self, deliveries: Sequence[Delivery], lease: timedelta) -> None:
+        """See `Outbox.extend`."""
+        await self._writer.do(self._extend, (deliveries, lease), len(deliveries) // 4 + 1)
+
+    def _extend(
+        self, connection: sqlite3.Connection, calls: Sequence[tuple[Sequence[Delivery], timedelta]]
+    ) -> Answers[None]:
+        for deliveries, lease in calls:
+            claims.extend(connection, deliveries, self._lanes, to_us(self._now() + lease))
+        return [None] * len(calls), None
+
+    async def settle(self, settlements: Sequence[Settlement]) -> int:
+        """See `Outbox.settle`."""
+        if not settlements:
+            return 0
+        return await self._writer.do(self._settle, settlements, len(settlements) // 4 + 1)
+
+    def _settle(self, connection: sqlite3.Connection, calls: Sequence[Sequence[Settlement]]) -> Answers[int]:
+        delta = Delta()
+        now = to_us(self._now())
+        answers: list[int] = []
+        gone: set[int] = set()
+        for settlements in calls:
+            effective, closed = claims.settle(connection, settlements, self._lanes, now, delta)
+            answers.append(effective)
+            gone |= closed
+        self._counts.write(connection, delta)
+        retried = {s.delivery.destination for call in calls for s in call if s.outcome is Outcome.RETRYING}
+
+        def after() -> None:
+            for event in gone:
+                self._warm.pop(event, None)
+            self._wake(retried)
+
+        return answers, after
+
+    def _wake(self, destinations: Collection[str]) -> None:
+        for destination in destinations:
+            self._wakes[destination].set()
+
+    async def wait(self, destination: str, at_most: timedelta) -> None:
+        """See `Outbox.wait`."""
+        wake = self._wakes[destination]
+        wake.clear()
+        until_us = self._next_ready(self._lanes[destination])
+        seconds = at_most.total_seconds()
+        if until_us != float("inf"):
+            seconds = min(seconds, (until_us - to_us(self._now())) / 1e6)
+        if seconds <= 0:
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await wake.wait()
+        except TimeoutError:
+            return
+
+    async def ledger(self) -> Ledger:
+        """See `Outbox.ledger`. What was asked of the store before is in it."""
+        return await self._writer.do(self._ledger, None)
+
+    def _ledger(self, _connection: sqlite3.Connection, calls: Sequence[None]) -> Answers[Ledger]:
+        return [self._counts.ledger(self._names)] * len(calls), None
+
+    async def backlog(self) -> Mapping[str, Backlog]:
+        """See `Outbox.backlog`."""
+        return await self._read(self._backlog)
+
+    def _backlog(self, connection: sqlite3.Connection) -> Mapping[str, Backlog]:
+        now = to_us(self._now())
+        backlog = {}
+        connection.execute("BEGIN")  # one snapshot for all of it
+        for name, lane in self._lanes.items():
+            (pending,) = connection.execute(
+                "SELECT coalesce(sum(deliveries), 0) FROM counts WHERE lane = ? AND state = ?", (lane, PENDING)
+            ).fetchone()
+            (ready,) = connection.execute(
+                "SELECT count(*) FROM deliveries WHERE lane = ? AND state = 0 AND ready_at <= ?", (lane, now)
+            ).fetchone()
+            oldest = connection.execute(
+                "SELECT accepted_at FROM events WHERE id = "
+                "(SELECT min(event) FROM deliveries WHERE lane = ? AND state = 0)",
+                (lane,),
+            ).fetchone()
+            backlog[name] = Backlog(ready, pending - ready, from_us(oldest[0]) if oldest else None)
+        connection.execute("COMMIT")
+        return backlog
+
+    async def sweep(self) -> int:
+        """See `Outbox.sweep`. Looks at a bounded number of events a call, in the order of acceptance."""
+        return await self._writer.do(self._sweep, None)
+
+    def _sweep(self, connection: sqlite3.Connection, calls: Sequence[None]) -> Answers[int]:
+        now = to_us(self._now())
+        minted = connection.execute("DELETE FROM minted WHERE remember_until <= ?", (now,)).rowcount
+        seen = [
+            event
+            for (event,) in connection.execute(
+                "SELECT id FROM events WHERE id > ? ORDER BY id LIMIT ?", (self._swept_to, SWEEP_EVENTS)
+            )
+        ]
+        old = [
+            event
+            for (event,) in connection.execute(
+                "SELECT id FROM events AS e WHERE id IN (SELECT value FROM json_each(?)) AND remember_until <= ? "
+                "AND accepted_at <= ? AND NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.event = e.id "
+                "AND (d.state IN (0, 2) OR d.settled_at > ?))",
+                (
+                    orjson.dumps(seen).decode(),
+                    now,
+                    to_us(self._now() - self._journal_retention),
+                    to_us(self._now() - self._journal_retention),
+                ),
+            )
+        ]
+        these = (orjson.dumps(old).decode(),)
+        for table, column in (("deliveries", "event"), ("bodies", "event"), ("events", "id")):
+            connection.execute(
+                f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))",  # noqa: S608
+                these,
+            )
+
+        def after() -> None:
+            self._swept_to = seen[-1] if len(seen) == SWEEP_EVENTS else 0
+
+        return [minted + len(old)] * len(calls), after
+
+    # --- dead letters ---------------------------------------------------------------------------------------
+
+    async def dead_letters(self, which: DeadFilter, limit: int) -> Sequence[DeadLetter]:
+        """See `Outbox.dead_letters`."""
+        return await self._read(lambda connection: self._dead_letters(connection, which, limit))
+
+    def _dead_letters(self, connection: sqlite3.Connection, which: DeadFilter, limit: int) -> Sequence[DeadLetter]:
+        letters = []
+        for row in self._find_dead(connection, which, limit):
+            event, lane, source, event_id, event_name, currency, amount, accepted_at, *rest = row
+            reason, detail, trace_id, attempts, settled_at = rest
+            (body,) = connection.execute("SELECT body FROM bodies WHERE event = ?", (event,)).fetchone()
+            letters.append(
+                DeadLetter(
+                    source=source,
+                    event_id=event_id,
+                    event_name=event_name,
+                    destination=self._names[lane],
+                    reason=Reason(reason),
+                    detail=detail,
+                    trace_id=trace_id,
+                    attempts=attempts,
+                    accepted_at=from_us(accepted_at),
+                    died_at=from_us(settled_at),
+                    event_time=decode_event(body).event_time,
+                    money=money_of(currency, amount),
+                )
+            )
+        return letters
+
+    def _find_dead(self, connection: sqlite3.Connection, which: DeadFilter, limit: int) -> list[tuple[Any, ...]]:
+        lanes = [self._lanes[which.destination]] if which.destination in self._lanes else []
+        if which.destination is None:
+            lanes = list(self._names)
+        return connection.execute(
+            "SELECT d.event, d.lane, e.source, e.event_id, e.event_name, d.currency, d.amount, e.accepted_at, "
+            "d.reason, d.detail, d.trace_id, d.attempts, d.settled_at FROM deliveries AS d "
+            "JOIN events AS e ON e.id = d.event WHERE d.state = 2 AND d.lane IN (SELECT value FROM json_each(?1)) "
+            "AND (?2 IS NULL OR d.reason = ?2) AND (?3 IS NULL OR e.event_id = ?3) AND (?4 IS NULL OR e.source = ?4) "
+            "AND (?5 IS NULL OR d.settled_at < ?5) ORDER BY d.settled_at, d.event LIMIT ?6",
+            (
+                orjson.dumps(lanes).decode(),
+                which.reason,
+                which.event_id,
+                which.source,
+                to_us(which.died_before) if which.died_before else None,
+                limit,
+            ),
+        ).fetchall()
+
+    async def replay(self, which: DeadFilter, limit: int) -> int:
+        """See `Outbox.replay`."""
+        return await self._writer.do(self._replay, (which, limit), limit // 4 + 1)
+
+    def _replay(self, connection: sqlite3.Connection, calls: Sequence[tuple[DeadFilter, int]]) -> Answers[int]:
+        return self._end_dead(
+            connection,
+            calls,
+            "UPDATE deliveries SET state = 0, ready_at = ?, attempts = 0, reason = NULL, detail = NULL, "
+            "settled_at = NULL WHERE event = ? AND lane = ?",
+            PENDING,
+        )
+
+    async def purge(self, which: DeadFilter, limit: int) -> int:
+        """See `Outbox.purge`."""
+        return await self._writer.do(self._purge, (which, limit), limit // 4 + 1)
+
+    def _purge(self, connection: sqlite3.Connection, calls: Sequence[tuple[DeadFilter, int]]) -> Answers[int]:
+        return self._end_dead(
+            connection,
+            calls,
+            f"UPDATE deliveries SET state = {schema.STATE_PURGED}, ready_at = ? "  # noqa: S608
+            "WHERE event = ? AND lane = ?",
+            None,
+        )
+
+    def _end_dead(
+        self,
+        connection: sqlite3.Connection,
+        calls: Sequence[tuple[DeadFilter, int]],
+        update: str,
+        moved_to: str | None,
+    ) -> Answers[int]:
+        delta = Delta()
+        now = to_us(self._now())
+        answers = []
+        gone: set[int] = set()
+        woken: set[str] = set()
+        for which, limit in calls:
+            rows = self._find_dead(connection, which, limit)
+            connection.executemany(update, [(now, row[0], row[1]) for row in rows])
+            for _event, lane, _source, _id, _name, currency, amount, *_ in rows:
+                if moved_to is not None:
+                    delta.move(lane, Outcome.DEAD, moved_to, money_of(currency, amount))
+                    woken.add(self._names[lane])
+            gone |= claims.drop_bodies(connection, [row[0] for row in rows])
+            answers.append(len(rows))
+        self._counts.write(connection, delta)
+
+        def after() -> None:
+            for event in gone:
+                self._warm.pop(event, None)
+            self._wake(woken)
+
+        return answers, after
+
+    # --- Journal --------------------------------------------------------------------------------------------
+
+    async def event(self, event_id: str, source: str | None = None) -> Sequence[EventState]:
+        """See `Journal.event`."""
+        return await self._read(lambda connection: self._events(connection, "event_id", event_id, source))
+
+    async def transaction(self, transaction: str, source: str | None = None) -> Sequence[EventState]:
+        """See `Journal.transaction`."""
+        return await self._read(lambda connection: self._events(connection, "txn", transaction, source))
+
+    def _events(
+        self, connection: sqlite3.Connection, column: str, value: str, source: str | None
+    ) -> Sequence[EventState]:
+        states = []
+        for event, of, event_name, event_id, txn, accepted_at, verdicts in connection.execute(
+            "SELECT id, source, event_name, event_id, txn, accepted_at, verdicts FROM events "  # noqa: S608
+            f"WHERE {column} = ?1 AND (?2 IS NULL OR source = ?2) ORDER BY id DESC LIMIT 100",
+            (value, source),
+        ).fetchall():
+            destinations: dict[str, DeliveryState] = {
+                name: DeliveryState(Outcome(outcome), Reason(reason) if reason else None, detail)
+                for name, (outcome, reason, detail) in (orjson.loads(verdicts) if verdicts else {}).items()
+            }
+            for lane, *columns in connection.execute(
+                "SELECT lane, state, reason, detail, attempts, trace_id, limited, settled_at FROM deliveries "
+                "WHERE event = ?",
+                (event,),
+            ):
+                destinations[self._names[lane]] = state_of(*columns)
+            states.append(EventState(event_id, event_name, of, from_us(accepted_at), txn, destinations))
+        return states
+
+    # --- IdStore --------------------------------------------------------------------------------------------
+
+    async def mint(self, key: IdKey, event_id: str, remember_until: datetime) -> MintedId:
+        """See `IdStore.mint`."""
+        return await self._writer.do(self._mint, (key, event_id, remember_until))
+
+    def _mint(self, connection: sqlite3.Connection, calls: Sequence[tuple[IdKey, str, datetime]]) -> Answers[MintedId]:
+        now = to_us(self._now())
+        minted = []
+        for key, event_id, remember_until in calls:
+            kept, is_new, until = mint(connection, key, event_id, to_us(remember_until), now)
+            minted.append(MintedId(kept, is_new, from_us(until)))
+        return minted, None
+
+    async def read(self, key: IdKey) -> MintedId | None:
+        """See `IdStore.read`."""
+        found = await self._read(lambda connection: find(connection, key, to_us(self._now())))
+        return None if found is None else MintedId(found[0], False, from_us(found[1]))
+
+    # --- Store ----------------------------------------------------------------------------------------------
+
+    async def probe(self) -> None:
+        """See `Store.probe`."""
+        await self._writer.do(self._probe, None)
+
+    def _probe(self, connection: sqlite3.Connection, calls: Sequence[None]) -> Answers[None]:
+        connection.execute("INSERT OR REPLACE INTO meta VALUES ('probe', ?)", (to_us(self._now()),))
+        return [None] * len(calls), None
+
+    async def unroutable(self, destinations: Collection[str]) -> Mapping[str, int]:
+        """See `Store.unroutable`."""
+        return {
+            name: account.deliveries[PENDING]
+            for name, account in self._counts.ledger(self._names).items()
+            if name not in destinations and account.deliveries[PENDING]
+        }
+
+    async def keep_secret(self, name: str, make: Callable[[], bytes]) -> bytes:
+        """See `Store.keep_secret`."""
+        return await self._writer.do(self._keep_secret, (name, make))
+
+    def _keep_secret(
+        self, connection: sqlite3.Connection, calls: Sequence[tuple[str, Callable[[], bytes]]]
+    ) -> Answers[bytes]:
+        kept = []
+        for name, make in calls:
+            row = connection.execute("SELECT value FROM meta WHERE name = ?", (f"secret:{name}",)).fetchone()
+            if row is None:
+                row = (make(),)
+                connection.execute("INSERT INTO meta VALUES (?, ?)", (f"secret:{name}", row[0]))
+            kept.append(bytes(row[0]))
+        return kept, None
+
+    def size_bytes(self) -> int:
+        """See `Store.size_bytes`: the file and its write-ahead log."""
+        files = (self._path, self._path.with_name(self._path.name + "-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._read_thread, query, self._reader)
+        except (sqlite3.Error, RuntimeError) as error:
+            raise StoreUnavailable(f"the store cannot be read: {type(error).__name__}") from error
+
+
+def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5, cached_statements=256)
+    if read_only:
+        connection.execute("PRAGMA query_only = ON")
+    else:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        connection.execute("PRAGMA cache_size = -32768")
+    return connection

@@ -1,0 +1,305 @@
+"""From a posted event to a plan: consent, identity, id request, deliveries. Pure.
+
+`plan` is where raw identifiers end: what it returns has no field for them. The clock, the source's policy and the
+destinations are arguments; the store is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import msgspec
+
+from app import facts
+from app.consent.policy import ConsentDecision, decide
+from app.consent.signals import ConsentSignals, read_signals
+from app.dedup.event_id import DEFAULT_TEMPLATE, derive, derive_without_key
+from app.destinations.base import DEDUP_WINDOW, Admit, Destination
+from app.errors import Fault, InvalidEvent, Outcome, Reason
+from app.event_names import canonical_name
+from app.hashing.identity import hash_identity
+from app.hashing.leaks import Guarded, find_in_id, guard_event
+from app.hashing.options import HashingOptions
+from app.model import (
+    Budget,
+    Event,
+    Form,
+    HashedContent,
+    HashedCustomData,
+    HashedEvent,
+    HashedIdentity,
+    IdRequest,
+    Plan,
+    PlannedDelivery,
+    Verdict,
+    Warn,
+    canonical_bytes,
+)
+
+TWIN_SOURCES = frozenset({"website", "app"})
+"""Action sources in which a pixel or an app SDK reports the same event from the shopper's side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One configured destination as a source sees it. `is_routed` is false where the source does not use it."""
+
+    name: str
+    destination: Destination[Any]
+    settings: Any
+    is_routed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePolicy:
+    """What the operator decided for one source of events."""
+
+    name: str
+    routes: tuple[Route, ...]
+    dedup_window: timedelta = DEDUP_WINDOW
+    has_pixel: bool = True
+    consent_policy: Literal["strict"] = "strict"
+    leak_policy: Literal["redact", "reject", "report"] = "redact"
+    sends_conflicts: bool = False
+    event_id_template: str = DEFAULT_TEMPLATE
+    hashing: HashingOptions = field(default_factory=HashingOptions)
+
+    @property
+    def forms(self) -> frozenset[Form]:
+        """The named forms of the identity that some routed destination needs."""
+        return frozenset().union(*(route.destination.needs for route in self.routes if route.is_routed))
+
+
+def plan(event: Event, policy: SourcePolicy, forms: frozenset[Form], now: datetime) -> Plan:
+    """Everything decided about one event before the store is touched.
+
+    `forms` is `policy.forms`, worked out once by the caller. The plan has a verdict for every configured
+    destination, in their order, and a delivery for each that is queued.
+
+    Raises:
+        InvalidEvent: The event cannot be taken; it holds every fault found, as pointers.
+    """
+    warnings: list[Warn] = []
+    faults: list[Fault] = []
+    name, is_custom = canonical_name(event.event_name)
+    if name != event.event_name:
+        warnings.append(Warn("event_name_alias", "/event_name", f"taken as the standard event {name}"))
+    times = facts.event_time(event.event_time, now)
+    if isinstance(times, Fault):
+        faults.append(times)
+        stated = happened = now
+    else:
+        stated, happened, told = times
+        warnings += told
+    faults += _faults(event, policy)
+    custom_data, guarded = _custom_data(event, policy, faults, warnings)
+    if faults:
+        raise InvalidEvent(faults)
+
+    signals, told_of_consent = read_signals(event.consent)
+    warnings += told_of_consent
+    gates = _gates(event, policy, signals)
+    transaction = _transaction(event)
+    identity = HashedIdentity()
+    if transaction is None or any(decision.outcome is Outcome.QUEUED for decision in gates.values()):
+        identity, told_of_identity = hash_identity(
+            event.user,
+            options=policy.hashing,
+            forms=forms,
+            event_source_url=event.event_source_url,
+            event_time=happened,
+            today=now.date(),
+        )
+        warnings += told_of_identity
+    hashed = HashedEvent(
+        source=policy.name,
+        event_name=name,
+        event_time=happened,
+        action_source=event.action_source,
+        is_custom=is_custom,
+        transaction_id=event.transaction_id,
+        occurrence=event.occurrence,
+        event_source_url=guarded.event_source_url,
+        referrer_url=guarded.referrer_url,
+        identity=identity,
+        custom_data=custom_data,
+        app=event.app,
+        is_test=event.test,
+    )
+    warnings += _advice(hashed, transaction)
+    verdicts, deliveries = _route(hashed, policy, gates, now, warnings)
+    return Plan(
+        event=hashed,
+        id_request=_id_request(event, hashed, transaction, stated, policy, now),
+        deliveries=tuple(deliveries),
+        verdicts=verdicts,
+        accepted_at=now,
+        warnings=tuple(warnings),
+    )
+
+
+def _faults(event: Event, policy: SourcePolicy) -> Iterable[Fault]:
+    if event.hold:
+        yield Fault("/hold", "not_available", "holding events back is not available in this version")
+    known = {route.name for route in policy.routes}
+    for position, wanted in enumerate(event.destinations or ()):
+        if wanted not in known:
+            yield Fault(f"/destinations/{position}", "unknown_destination", "no destination of this name is configured")
+    for pointer, text in (
+        ("/event_name", event.event_name),
+        ("/event_id", event.event_id),
+        ("/transaction_id", event.transaction_id),
+        ("/occurrence", event.occurrence),
+        ("/custom_data/order_id", event.custom_data.order_id),
+        ("/custom_data/subscription_id", event.custom_data.subscription_id),
+    ):
+        kind = find_in_id(text) if text else None
+        if kind is not None:
+            yield Fault(pointer, "personal_data", f"holds what looks like personal data ({kind}); send an id instead")
+
+
+def _custom_data(
+    event: Event, policy: SourcePolicy, faults: list[Fault], warnings: list[Warn]
+) -> tuple[HashedCustomData, Guarded]:
+    guarded = guard_event(event.custom_data, event.event_source_url, event.referrer_url, policy=policy.leak_policy)
+    for finding in guarded.findings:
+        if finding.action == "rejected":
+            faults.append(
+                Fault(finding.pointer, "personal_data", f"holds what looks like personal data ({finding.kind})")
+            )
+        else:
+            warnings.append(Warn("personal_data", finding.pointer, f"{finding.kind}: {finding.action}"))
+    data = guarded.custom_data
+    currency = None
+    if data.currency is not None:
+        checked = facts.currency(data.currency)
+        if isinstance(checked, Fault):
+            faults.append(checked)
+        else:
+            currency = checked
+    if data.value is not None and data.currency is None:
+        warnings.append(Warn("currency_missing", "/custom_data/currency", "a value without a currency counts nowhere"))
+    contents = tuple(
+        HashedContent(line.id, line.quantity, line.item_price, line.title, line.brand, line.category)
+        for line in data.contents or ()
+    )
+    return HashedCustomData(
+        currency=currency,
+        value=data.value,
+        order_id=data.order_id,
+        num_items=data.num_items,
+        search_string=data.search_string,
+        subscription_id=data.subscription_id,
+        predicted_ltv=data.predicted_ltv,
+        content_name=data.content_name,
+        content_category=data.content_category,
+        content_type=data.content_type,
+        contents=contents,
+        properties=data.properties or {},
+    ), guarded
+
+
+def _gates(event: Event, policy: SourcePolicy, signals: ConsentSignals) -> Mapping[str, ConsentDecision]:
+    """What routing, test mode and consent say, by destination: the reasons that come before the adapter's own."""
+    gates = {}
+    consent = decide(signals, policy.consent_policy)
+    for route in policy.routes:
+        if not route.is_routed or (event.destinations is not None and route.name not in event.destinations):
+            gates[route.name] = ConsentDecision(Outcome.SKIPPED, Reason.NOT_ROUTED)
+        elif event.test and not route.destination.has_test_mode(route.settings):
+            gates[route.name] = ConsentDecision(Outcome.SKIPPED, Reason.TEST_MODE_MISSING)
+        elif consent.limited and not route.destination.is_limited_supported:
+            gates[route.name] = ConsentDecision(Outcome.DENIED, Reason.US_OPT_OUT, "LIMITED_UNSUPPORTED")
+        else:
+            gates[route.name] = consent
+    return gates
+
+
+def _route(
+    hashed: HashedEvent,
+    policy: SourcePolicy,
+    gates: Mapping[str, ConsentDecision],
+    now: datetime,
+    warnings: list[Warn],
+) -> tuple[dict[str, Verdict], list[PlannedDelivery]]:
+    verdicts: dict[str, Verdict] = {}
+    deliveries: list[PlannedDelivery] = []
+    for route in policy.routes:
+        gate = gates[route.name]
+        if gate.outcome is not Outcome.QUEUED:
+            verdicts[route.name] = Verdict(gate.outcome, gate.reason, gate.detail)
+            continue
+        admission = route.destination.admit(hashed, route.settings, now)
+        if not isinstance(admission, Admit):
+            verdicts[route.name] = Verdict(Outcome.SKIPPED, admission.reason, admission.detail)
+            continue
+        warnings += [warn for warn in admission.warnings if warn not in warnings]
+        verdicts[route.name] = Verdict(Outcome.QUEUED, limited=gate.limited)
+        deliveries.append(PlannedDelivery(route.name, _budget(hashed, policy, admission), gate.limited))
+    return verdicts, deliveries
+
+
+def _budget(hashed: HashedEvent, policy: SourcePolicy, admission: Admit) -> Budget:
+    pair_until = None
+    if policy.has_pixel and hashed.action_source in TWIN_SOURCES:
+        # A platform that pairs by another key for longer does so whatever this source's window is.
+        window = admission.pair_for
+        if window <= DEDUP_WINDOW:
+            window = min(window, policy.dedup_window)
+        pair_until = hashed.event_time + window
+    return Budget(admission.window_until, pair_until, admission.repeat_for)
+
+
+def _transaction(event: Event) -> str | None:
+    return (
+        event.transaction_id
+        or event.custom_data.order_id
+        or event.user.lead_id
+        or event.custom_data.subscription_id
+        or None
+    )
+
+
+def _id_request(
+    event: Event,
+    hashed: HashedEvent,
+    transaction: str | None,
+    stated: datetime,
+    policy: SourcePolicy,
+    now: datetime,
+) -> IdRequest:
+    if transaction is not None:
+        derived = derive(policy.event_id_template, policy.name, hashed.event_name, transaction, event.occurrence)
+    elif event.event_id is not None:
+        derived = event.event_id
+    else:
+        # As it was stated, not as it was clamped: the same event posted again must give the same id.
+        canonical = canonical_bytes(msgspec.structs.replace(hashed, event_time=stated))
+        derived = derive_without_key(policy.name, hashed.event_name, canonical)
+    return IdRequest(
+        source=policy.name,
+        event_name=hashed.event_name,
+        transaction=transaction,
+        occurrence=event.occurrence,
+        asked=event.event_id,
+        derived=derived,
+        remember_until=now + policy.dedup_window,
+        send_conflicts=policy.sends_conflicts,
+    )
+
+
+def _advice(hashed: HashedEvent, transaction: str | None) -> Sequence[Warn]:
+    """What usually goes wrong with events like this one."""
+    warnings = []
+    if transaction is None:
+        warnings.append(
+            Warn("transaction_id_missing", "/transaction_id", "the event_id was derived from the event's content")
+        )
+    if hashed.event_name == "Purchase" and not hashed.custom_data.contents:
+        warnings.append(
+            Warn("contents_missing", "/custom_data/contents", "a Purchase without contents serves no catalogue ads")
+        )
+    return warnings
