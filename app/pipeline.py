@@ -129,7 +129,7 @@ def plan(event: Event, policy: SourcePolicy, forms: frozenset[Form], now: dateti
         app=event.app,
         is_test=event.test,
     )
-    warnings += _advice(hashed, transaction)
+    warnings += _advice(hashed, transaction, event.event_id is not None)
     verdicts, deliveries = _route(hashed, policy, gates, now, warnings)
     return Plan(
         event=hashed,
@@ -291,10 +291,10 @@ def _id_request(
     )
 
 
-def _advice(hashed: HashedEvent, transaction: str | None) -> Sequence[Warn]:
+def _advice(hashed: HashedEvent, transaction: str | None, has_id: bool) -> Sequence[Warn]:
     """What usually goes wrong with events like this one."""
     warnings = []
-    if transaction is None:
+    if transaction is None and not has_id:
         warnings.append(
             Warn("transaction_id_missing", "/transaction_id", "the event_id was derived from the event's content")
         )

@@ -22,7 +22,7 @@ from app.model import Accepted, Delivery, Plan, Settlement, Verdict
 
 PENDING = "pending"
 QUEUED = "queued"
-LEDGER_STATES: tuple[str, ...] = (PENDING, *FINAL_OUTCOMES)
+LEDGER_STATES: tuple[str, ...] = (PENDING, *(outcome.value for outcome in FINAL_OUTCOMES))
 """Where a queued delivery can be. The ledger closes when these add up to `queued`."""
 
 
