@@ -34,6 +34,8 @@ Values = Text | Annotated[list[Text | None], Field(max_length=100)] | None
 
 Amount = Annotated[Decimal, Field(ge=0, max_digits=20, decimal_places=6, allow_inf_nan=False, examples=["129.90"])]
 
+Flag = Annotated[int, Field(ge=0, le=1)]
+
 ActionSource = Literal[
     "website",
     "app",
@@ -140,6 +142,28 @@ class CustomData(WireModel):
     )
 
 
+class AppData(WireModel):
+    """Facts about the app an event of action_source `app` happened in."""
+
+    os: Word | None = Field(None, description="ios or android.")
+    os_version: Word | None = None
+    app_id: Word | None = Field(None, description="The store's id of the app.")
+    app_name: Word | None = None
+    app_version: Word | None = None
+    advertiser_tracking_enabled: Flag | None = Field(None, description="The answer to the tracking prompt, 0 or 1.")
+    application_tracking_enabled: Flag | None = Field(None, description="The app's own setting, 0 or 1.")
+    att_status: Word | None = Field(None, description="iOS tracking authorisation, e.g. AUTHORIZED or DENIED.")
+    extinfo: Annotated[list[Word | None], Field(max_length=16)] | None = Field(
+        None, description="The 16 device slots, in order; the first is a2 (Android) or i2 (iOS)."
+    )
+    vendor_id: Word | None = None
+    campaign_ids: Text | None = None
+    install_referrer: Text | None = None
+    installer_package: Word | None = None
+    url_schemes: Text | None = None
+    windows_attribution_id: Word | None = None
+
+
 class Event(WireModel):
     """Something that happened in the shop, as the backend posts it."""
 
@@ -162,7 +186,7 @@ class Event(WireModel):
     event_source_url: Url | None = None
     referrer_url: Url | None = None
     user: UserData = Field(default_factory=UserData)
-    app: dict[str, Any] | None = Field(None, description="App data for action_source app.")
+    app: AppData | None = Field(None, description="App data, for action_source app.")
     consent: Consent = Field(default_factory=Consent)
     custom_data: CustomData = Field(default_factory=CustomData)
     destinations: Annotated[list[Word], Field(max_length=50)] | None = Field(

@@ -126,7 +126,7 @@ def plan(event: Event, policy: SourcePolicy, forms: frozenset[Form], now: dateti
         referrer_url=guarded.referrer_url,
         identity=identity,
         custom_data=custom_data,
-        app=event.app,
+        app=_app_data(event, warnings),
         is_test=event.test,
     )
     warnings += _advice(hashed, transaction, event.event_id is not None)
@@ -153,8 +153,6 @@ def _faults(event: Event, policy: SourcePolicy) -> Iterable[Fault]:
         ("/event_id", event.event_id),
         ("/transaction_id", event.transaction_id),
         ("/occurrence", event.occurrence),
-        ("/custom_data/order_id", event.custom_data.order_id),
-        ("/custom_data/subscription_id", event.custom_data.subscription_id),
     ):
         kind = find_in_id(text) if text else None
         if kind is not None:
@@ -164,15 +162,10 @@ def _faults(event: Event, policy: SourcePolicy) -> Iterable[Fault]:
 def _custom_data(
     event: Event, policy: SourcePolicy, faults: list[Fault], warnings: list[Warn]
 ) -> tuple[HashedCustomData, Guarded]:
-    guarded = guard_event(event.custom_data, event.event_source_url, event.referrer_url, policy=policy.leak_policy)
-    for finding in guarded.findings:
-        if finding.action == "rejected":
-            faults.append(
-                Fault(finding.pointer, "personal_data", f"holds what looks like personal data ({finding.kind})")
-            )
-        else:
-            warnings.append(Warn("personal_data", finding.pointer, f"{finding.kind}: {finding.action}"))
-    data = guarded.custom_data
+    guarded = guard_event(event.custom_data, event.event_source_url, event.referrer_url, policy.leak_policy)
+    faults += guarded.faults
+    warnings += guarded.warnings
+    data = guarded.custom
     currency = None
     if data.currency is not None:
         checked = facts.currency(data.currency)
@@ -200,6 +193,23 @@ def _custom_data(
         contents=contents,
         properties=data.properties or {},
     ), guarded
+
+
+def _app_data(event: Event, warnings: list[Warn]) -> dict[str, Any] | None:
+    """What is known of the app, without what looks like personal data."""
+    if event.app is None:
+        return None
+    kept: dict[str, Any] = {}
+    for name in type(event.app).model_fields:
+        value = getattr(event.app, name)
+        if value is None:
+            continue
+        texts = value if isinstance(value, list) else [value]
+        if any(isinstance(text, str) and find_in_id(text) for text in texts):
+            warnings.append(Warn("personal_data", f"/app/{name}", "holds what looks like personal data; dropped"))
+        else:
+            kept[name] = value
+    return kept or None
 
 
 def _gates(event: Event, policy: SourcePolicy, signals: ConsentSignals) -> Mapping[str, ConsentDecision]:

@@ -76,7 +76,7 @@ class Runtime:
             max_bytes=settings.store.max_bytes,
         )
         try:
-            await _refuse_unroutable(store, names)
+            await _refuse_unroutable(store, [*names, *settings.disabled])
             sender = Sender()
             metrics = Metrics(__version__, [source.name for source in settings.sources], names)
             runtime = cls(settings, store, sender, metrics, now)

@@ -112,7 +112,7 @@ def _event(item: Any, *, is_strict: bool, is_suspicious: bool) -> Parsed:
 
 def _has_free_data(item: Mapping[str, Any]) -> bool:
     custom = item.get("custom_data")
-    return "app" in item or (isinstance(custom, dict) and "properties" in custom)
+    return isinstance(custom, dict) and "properties" in custom
 
 
 def _first(found: Iterator[Any]) -> tuple[Any, ...]:
@@ -150,6 +150,8 @@ def _unknown(model: BaseModel, where: str) -> Iterator[str]:
     if isinstance(model, Event):
         yield from _unknown(model.user, "/user")
         yield from _unknown(model.consent, "/consent")
+        if model.app is not None:
+            yield from _unknown(model.app, "/app")
         yield from _unknown(model.custom_data, "/custom_data")
         for position, line in enumerate(model.custom_data.contents or ()):
             yield from _unknown(line, f"/custom_data/contents/{position}")

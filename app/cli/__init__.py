@@ -1,0 +1,69 @@
+"""The `convey` command: one module per verb, those about a running gateway speak HTTP to it."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Annotated
+
+import typer
+
+from app import __version__
+from app.cli.config import config_app
+from app.cli.keys import keys_app
+from app.cli.ledger import ledger
+from app.cli.sandbox import sandbox
+from app.cli.send import send
+from app.cli.serve import serve
+
+app = typer.Typer(
+    name="convey",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # help texts are plain words: brackets in them are meant
+    pretty_exceptions_enable=False,  # a traceback with local variables would print secrets
+)
+app.command("serve")(serve)
+app.command("sandbox")(sandbox)
+app.add_typer(config_app, name="config")
+app.command("send")(send)
+app.command("ledger")(ledger)
+app.add_typer(keys_app, name="keys")
+
+if importlib.util.find_spec("app.cli.demo") is not None:
+
+    @app.command("demo")
+    def demo(
+        once: Annotated[
+            bool, typer.Option("--once", help="Send the sample orders once, show the ledger, end.")
+        ] = False,
+    ) -> None:
+        """Run gateway, sandbox and sample orders on free ports, to see it work without an account anywhere.
+
+        Example: convey demo --once
+        """
+        from app.cli.demo import run  # noqa: PLC0415 - loads the web framework
+
+        raise typer.Exit(run(once=once))
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"convey {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _convey(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Convey: a self-hosted gateway for server-side conversion events.
+
+    Example: convey serve --config convey.yaml
+    """
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    app(prog_name="convey")

@@ -1,0 +1,120 @@
+"""Speaks HTTP to a running gateway, for the verbs that ask one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import httpx
+import typer
+
+from app.cli.output import UNUSABLE, fail, printable
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+PATIENCE = 5
+"""How often a busy gateway (503) is asked again."""
+
+MAX_WAIT_S = 30.0
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+Url = Annotated[str, typer.Option(envvar="CONVEY_URL", help="Origin of the gateway.", metavar="URL")]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        envvar="CONVEY_KEY",
+        help="API key. Better set as a variable: the command line is open to others.",
+        show_envvar=True,
+        metavar="KEY",
+    ),
+]
+
+
+class GatewayError(Exception):
+    """The gateway could not be asked, or said no; the message is fit for a person."""
+
+
+class Gateway:
+    """One gateway, asked with one key. Use it as a context manager."""
+
+    def __init__(self, url: str, key: str | None, pause: Callable[[float], None] | None = None) -> None:
+        if key is None or not key.strip():
+            fail("an API key is needed: set CONVEY_KEY, or give --key", UNUSABLE)
+        if not key.isascii() or not key.strip().isprintable():
+            fail("the API key holds characters no key has", UNUSABLE)
+        origin = _origin(url)
+        self._where = f"{origin.scheme}://{origin.netloc.decode()}"
+        self._pause = pause or time.sleep
+        self._client = httpx.Client(
+            base_url=origin,
+            headers={"authorization": f"Bearer {key.strip()}"},
+            timeout=httpx.Timeout(60.0, connect=5.0),
+            trust_env=origin.host not in _LOOPBACK,  # a proxy has no way to this machine's own loopback
+        )
+
+    def __enter__(self) -> Gateway:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._client.close()
+
+    def ask(self, method: str, path: str, *, body: bytes | None = None, takes: frozenset[int]) -> dict[str, Any]:
+        """The JSON object answered to one request with a status in `takes`; a 503 is asked again a few times.
+
+        Raises: GatewayError.
+        """
+        headers = {} if body is None else {"content-type": "application/json"}
+        for attempt in range(PATIENCE + 1):
+            try:
+                reply = self._client.request(method, path, content=body, headers=headers)
+            except httpx.ConnectError:
+                raise GatewayError(f"no gateway answers at {self._where}: is `convey serve` running there?") from None
+            except httpx.HTTPError as error:
+                raise GatewayError(f"the request to {self._where} failed: {type(error).__name__}") from None
+            if reply.status_code != 503 or attempt == PATIENCE:
+                break
+            self._pause(_wait(reply, attempt))
+        if reply.status_code not in takes:
+            raise GatewayError(_refusal(reply))
+        answer = _object(reply)
+        if answer is None:
+            raise GatewayError(f"{self._where} did not answer as a Convey gateway does")
+        return answer
+
+
+def _origin(url: str) -> httpx.URL:
+    try:
+        port = urlsplit(url).port  # httpx takes a port that does not exist
+        origin = httpx.URL(url)
+    except (ValueError, httpx.InvalidURL):
+        origin, port = httpx.URL(), None
+    if origin.scheme not in {"http", "https"} or not origin.host or port == 0:
+        fail(f"--url is not a URL such as {DEFAULT_URL}", UNUSABLE)
+    return origin
+
+
+def _wait(reply: httpx.Response, attempt: int) -> float:
+    asked = reply.headers.get("retry-after", "")
+    seconds = float(asked) if asked.isdecimal() and len(asked) < 8 else 2.0**attempt
+    return min(max(seconds, 0.1), MAX_WAIT_S)
+
+
+def _object(reply: httpx.Response) -> dict[str, Any] | None:
+    try:
+        answer = reply.json()
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _refusal(reply: httpx.Response) -> str:
+    answer = _object(reply) or {}
+    words = printable(answer.get("detail") or answer.get("title") or "")[:300]
+    hint = {
+        401: "the gateway does not know this key",
+        403: "this key may not do that",
+        404: "the gateway does not know this call",
+        503: "the gateway cannot keep events right now; nothing of this request was kept",
+    }.get(reply.status_code, "the gateway refused")
+    return f"{hint} (HTTP {reply.status_code})" + (f": {words}" if words else "")

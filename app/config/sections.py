@@ -1,0 +1,227 @@
+"""The settings, field by field: type, bound, default, and one line of meaning. The docs page is made from these.
+
+Adapters bring their own models; `spelled` gives them this package's spelling of durations.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    create_model,
+    field_validator,
+    model_validator,
+)
+
+from app.config.tree import parse_flow
+from app.config.units import Duration, Size
+
+NAME_PATTERN = "^[a-z][a-z0-9_-]{0,30}$"
+REDIS_SCHEMES = ("redis://", "rediss://", "redis+sentinel://", "redis+cluster://")
+LEASE_MARGIN = timedelta(seconds=5)
+"""How much longer than one HTTP attempt a lease must last, so that nobody claims what is still under way."""
+
+
+def is_compound(annotation: Any) -> bool:
+    """Whether a field of this type holds a list or a section rather than one value."""
+    origin = get_origin(annotation)
+    if origin in {Union, types.UnionType, Annotated}:
+        return any(is_compound(part) for part in get_args(annotation))
+    kind = origin or annotation
+    return isinstance(kind, type) and issubclass(kind, list | tuple | set | frozenset | dict | BaseModel)
+
+
+def _is_optional(annotation: Any) -> bool:
+    return get_origin(annotation) in {Union, types.UnionType} and type(None) in get_args(annotation)
+
+
+def _bare(annotation: Any) -> Any:
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
+def normal(model: type[BaseModel], data: Any) -> Any:
+    """`data` as `model` should see it: null is absent, text in YAML's flow style is the list or section it spells."""
+    if not isinstance(data, dict):
+        return data
+    seen: dict[Any, Any] = {}
+    for key, value in data.items():
+        info = model.model_fields.get(key)
+        if info is not None and value is None and not _is_optional(info.annotation):
+            continue
+        seen[key] = parse_flow(value) if info is not None and is_compound(info.annotation) else value
+    return seen
+
+
+class Normal(BaseModel):
+    """A model that reads its input through `normal`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _normal(cls, data: Any) -> Any:
+        return normal(cls, data)
+
+
+class Section(Normal):
+    """One mapping of the configuration: frozen, and a key it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, protected_namespaces=())
+
+
+class ServerConfig(Section):
+    """The HTTP server and its limits."""
+
+    host: str = Field("127.0.0.1", description="Address the API listens on; 0.0.0.0 in a container.")
+    port: int = Field(8000, ge=0, le=65535, description="Port of the API; 0 takes a free one.")
+    metrics_host: str = Field("127.0.0.1", description="Address `/metrics` listens on.")
+    metrics_port: int = Field(9090, ge=0, le=65535, description="Port of `/metrics`; 0 takes a free one.")
+    docs: bool = Field(True, description="Whether `/docs` and the OpenAPI description are served.")
+    max_body_bytes: Size = Field(8 << 20, ge=1 << 10, le=256 << 20, description="Largest request body; beyond it 413.")
+    max_events: int = Field(1000, ge=1, le=10_000, description="Most events in one request; beyond it 413.")
+    limit_concurrency: int = Field(
+        1000, ge=1, le=100_000, description="Most connections served at once; beyond it 503."
+    )
+    keep_alive: Duration = Field(
+        timedelta(seconds=75),
+        ge=timedelta(seconds=1),
+        le=timedelta(hours=1),
+        description="How long an idle connection is kept; longer than the load balancer's idle time.",
+    )
+    graceful_shutdown: Duration = Field(
+        timedelta(seconds=20),
+        ge=timedelta(seconds=1),
+        le=timedelta(minutes=10),
+        description="How long requests under way may take to finish at shutdown.",
+    )
+
+
+class LoggingConfig(Section):
+    """What is logged."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level logged.")
+
+
+class StoreConfig(Section):
+    """Where accepted events are kept, and what "kept" means."""
+
+    url: str = Field(
+        "sqlite:///./data/convey.db",
+        description="`sqlite:////abs/path` is absolute, `sqlite:///./x` relative to the working directory.",
+    )
+    durability: Literal["fsync", "replicated", "declared", "memory"] = Field(
+        "fsync",
+        description="What an answer of 202 waits for. SQLite: `fsync`, or `memory` (a power cut may lose events).",
+    )
+    journal_retention: Duration = Field(
+        timedelta(days=7),
+        ge=timedelta(hours=1),
+        le=timedelta(days=90),
+        description="How long the fate of a settled event can be looked up.",
+    )
+    max_bytes: Size | None = Field(
+        None, ge=1 << 20, description="Largest size of the store; beyond it new events get 503. No limit when absent."
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _is_supported(cls, url: str) -> str:
+        if url.startswith(REDIS_SCHEMES):
+            raise ValueError("names a Redis store; this version ships the SQLite engine only: use sqlite:///./x.db")
+        if re.fullmatch(r"sqlite:///[^?#]*[^?#/]", url) is None:
+            raise ValueError("must be sqlite:////absolute/path.db or sqlite:///./relative/path.db")
+        return url
+
+    @field_validator("durability")
+    @classmethod
+    def _is_offered(cls, durability: str) -> str:
+        if durability not in {"fsync", "memory"}:
+            raise ValueError("SQLite offers fsync or memory only")
+        return durability
+
+    @property
+    def path(self) -> Path:
+        """The SQLite file, relative to the working directory unless absolute."""
+        return Path(self.url.removeprefix("sqlite:///"))
+
+
+class RetryConfig(Section):
+    """How failed deliveries are tried again: exponential, with full jitter."""
+
+    first: Duration = Field(
+        timedelta(seconds=2),
+        ge=timedelta(milliseconds=100),
+        le=timedelta(seconds=5),
+        description="Longest wait before the first retry.",
+    )
+    cap: Duration = Field(
+        timedelta(minutes=5),
+        ge=timedelta(seconds=1),
+        le=timedelta(hours=6),
+        description="Longest wait before any retry.",
+    )
+    max_attempts: int = Field(1000, ge=1, le=100_000, description="Most tries; time is the budget that usually ends.")
+
+
+class DestinationHead(Section):
+    """What every destination has, whatever its type."""
+
+    name: str = Field(pattern=NAME_PATTERN, description="Unique name; the metric label, and what sources refer to.")
+    type: str = Field(description="Which platform it is.")
+    enabled: bool = Field(
+        True, description="false: nothing is sent to it, and neither its own settings nor its secrets are read."
+    )
+    linger: Duration = Field(
+        timedelta(milliseconds=200),
+        ge=timedelta(0),
+        le=timedelta(minutes=1),
+        description="How long a batch waits for more events.",
+    )
+    max_batch: int | None = Field(None, ge=1, description="Most events in one request; the platform's limit if absent.")
+    timeout: Duration = Field(
+        timedelta(seconds=10),
+        ge=timedelta(milliseconds=100),
+        le=timedelta(minutes=5),
+        description="How long one request may take.",
+    )
+    lease: Duration = Field(
+        timedelta(seconds=20),
+        validate_default=True,  # a longer timeout alone must not pass
+        ge=timedelta(seconds=1),
+        le=timedelta(minutes=30),
+        description="How long claimed events are kept from others; more than `timeout` + 5s.",
+    )
+    max_in_flight: int | None = Field(
+        None, ge=1, le=256, description="Most requests at once; the adapter's own number if absent."
+    )
+    retry: RetryConfig = Field(default_factory=RetryConfig, description="How failed deliveries are tried again.")
+
+    @field_validator("lease")
+    @classmethod
+    def _outlasts_attempt(cls, lease: timedelta, info: ValidationInfo) -> timedelta:
+        timeout = info.data.get("timeout")
+        if timeout is not None and lease <= timeout + LEASE_MARGIN:
+            raise ValueError("must be longer than timeout + 5s, or an attempt under way could be claimed again")
+        return lease
+
+
+HEAD_FIELDS = frozenset(DestinationHead.model_fields)
+
+
+def spelled(model: type[BaseModel]) -> type[BaseModel]:
+    """`model`, an adapter's settings, with its `timedelta` fields read as `48h` and with `normal` applied."""
+    if clash := HEAD_FIELDS & set(model.model_fields):
+        raise TypeError(f"{model.__name__} redefines {', '.join(sorted(clash))}, which every destination has")
+    fields: dict[str, Any] = {}
+    for name, info in model.model_fields.items():
+        if info.annotation is timedelta:
+            fields[name] = (Duration, info)
+        elif _is_optional(info.annotation) and timedelta in map(_bare, get_args(info.annotation)):
+            fields[name] = (Duration | None, info)
+    return create_model(model.__name__, __base__=(Normal, model), __doc__=model.__doc__, **fields)

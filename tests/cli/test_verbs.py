@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+import app.config.settings
+from app import __version__
+from app.config import Settings, load
+from tests.config.support import ACME, KEY, SECRET, good
+
+
+@pytest.fixture
+def config_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(app.config.settings, "known_destinations", lambda: {"acme": ACME})
+    file = tmp_path / "other.yaml"
+    file.write_text(yaml.safe_dump(good()))
+    return file
+
+
+VERBS = [
+    ("serve",),
+    ("sandbox",),
+    ("send",),
+    ("ledger",),
+    ("config",),
+    ("config", "check"),
+    ("config", "show"),
+    ("config", "schema"),
+    ("keys",),
+    ("keys", "new"),
+]
+
+
+@pytest.mark.parametrize("verb", [(), *VERBS])
+def test_every_help_text_has_an_example(run, verb):
+    done = run(*verb, "--help")
+    assert done.exit_code == 0
+    assert f"Example: convey {' '.join(verb)}".strip() in done.stdout
+    assert "Example" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [("nonsense",), ("send",), ("sandbox", "--port", "70000"), ("config", "nonsense"), ("serve", "--nope")]
+)
+def test_a_wrong_command_line_ends_with_2(run, arguments):
+    done = run(*arguments)
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert "Usage" in done.stderr
+
+
+def test_the_version(run):
+    assert run("--version").stdout == f"convey {__version__}\n"
+
+
+def test_python_m_app_is_convey():
+    done = subprocess.run([sys.executable, "-m", "app", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"convey {__version__}\n"
+
+
+# --- keys -----------------------------------------------------------------------------------------------------
+
+
+def test_a_new_key_fits_its_hash_and_its_snippet(run, config_file):
+    printed = run("keys", "new").stdout
+    [key] = re.findall(r"\bck_[A-Za-z0-9_-]{43}(?=\s)", printed)
+    digest = f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
+    assert printed.count(key) == 1
+    assert printed.count(digest) == 2
+    assert yaml.safe_load(printed.split("belongs to:\n")[1]) == {"keys": [digest]}
+    assert key not in run("keys", "new").stdout
+
+
+def test_a_key_with_a_name_and_scopes_is_taken_by_the_configuration(run, config_file):
+    printed = run("keys", "new", "--name", "ops", "--scope", "admin", "--scope", "read").stdout
+    tree = good()
+    tree["sources"][0] |= yaml.safe_load(printed.split("belongs to:\n")[1])
+    config_file.write_text(yaml.safe_dump(tree))
+    [key] = load(config_file, {}).sources[0].keys
+    assert key.name == "ops"
+    assert key.scopes == frozenset({"admin", "read"})
+
+
+def test_an_unknown_scope(run):
+    done = run("keys", "new", "--scope", "root")
+    assert done.exit_code == 2
+    assert "scopes are ingest, read, admin, receipts" in done.stderr
+
+
+# --- config ---------------------------------------------------------------------------------------------------
+
+
+def test_config_check(run, config_file):
+    done = run("config", "check", "--config", str(config_file), CONVEY_URL="http://x", CONVEY_KEY="k")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout == "the configuration is fine: sources shop; destinations acme (acme)\n"
+
+
+def test_config_check_finds_the_file(run, config_file):
+    assert run("config", "check", CONVEY_CONFIG=str(config_file)).exit_code == 0
+    assert run("config", "check").exit_code == 2
+    config_file.rename(config_file.with_name("convey.yaml"))
+    assert run("config", "check").exit_code == 0
+
+
+def test_config_check_tells_every_mistake_on_stderr(run, config_file):
+    done = run("config", "check", "-c", str(config_file), CONVEY_SERVER__PORT="x", CONVEY_SORCES="1")
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        "error: CONVEY_SORCES: is not a known setting (in Kubernetes, set enableServiceLinks: false)",
+        "error: server.port: must be a whole number (set by CONVEY_SERVER__PORT)",
+        "convey: the configuration has 2 mistakes",
+    ]
+
+
+def test_config_show_masks_secrets(run, config_file):
+    as_yaml = run("config", "show", "-c", str(config_file), CONVEY_STORE__DURABILITY="memory")
+    as_json = run("config", "show", "-c", str(config_file), "--json")
+    assert as_yaml.stderr.startswith("warning: store.durability: ")
+    assert yaml.safe_load(as_yaml.stdout)["store"]["durability"] == "memory"
+    assert json.loads(as_json.stdout)["destinations"][0]["access_token"] == "********"
+    assert SECRET not in as_yaml.output + as_json.output
+    assert KEY not in as_yaml.output + as_json.output
+
+
+def test_config_schema_is_json(run):
+    assert json.loads(run("config", "schema").stdout)["title"] == "Convey configuration"
+
+
+# --- serve, sandbox -------------------------------------------------------------------------------------------
+
+
+def test_serve_hands_the_settings_to_the_gateway(run, config_file, monkeypatch):
+    given: list[Settings] = []
+    monkeypatch.setitem(sys.modules, "app.main", SimpleNamespace(serve=given.append))
+    assert run("serve", "--config", str(config_file), CONVEY_SERVER__PORT="0").exit_code == 0
+    assert given[0].server.port == 0
+
+
+def test_serve_says_what_stopped_it(run, config_file, monkeypatch):
+    def locked(settings):
+        raise app.errors.StoreMismatch("the store is in use by another process")
+
+    monkeypatch.setitem(sys.modules, "app.main", SimpleNamespace(serve=locked))
+    done = run("serve", "--config", str(config_file))
+    assert done.exit_code == 1
+    assert done.stderr == "convey: the store is in use by another process\n"
+
+
+@pytest.mark.parametrize(
+    ("role", "words"), [("api", "one process"), ("worker", "one process"), ("x", "must be one of")]
+)
+def test_roles_this_version_does_not_have(run, role, words):
+    done = run("serve", "--role", role)
+    assert done.exit_code == 2
+    assert words in done.stderr
+
+
+def test_serve_with_a_broken_configuration(run):
+    done = run("serve")
+    assert done.exit_code == 2
+    assert "error: sources: must have at least one source" in done.stderr
+
+
+def test_sandbox_passes_on_where_to_listen(run, monkeypatch):
+    given: list[object] = []
+
+    def serve(host, port, *, port_file):
+        given.append((host, port, str(port_file)))
+
+    monkeypatch.setattr("app.sandbox.server.serve", serve)
+    assert run("sandbox", "--port", "0", "--port-file", "p").exit_code == 0
+    assert given == [("127.0.0.1", 0, "p")]
+
+
+def test_sandbox_on_a_taken_port(run, monkeypatch):
+    def serve(host, port, *, port_file):
+        raise OSError(98, "Address already in use")
+
+    monkeypatch.setattr("app.sandbox.server.serve", serve)
+    done = run("sandbox")
+    assert done.exit_code == 1
+    assert done.stderr == "convey: cannot listen on 127.0.0.1:8090: Address already in use\n"
