@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT))
 from app.config import sections, source  # noqa: E402
 from app.config.units import SIZE_PATTERN, spell_duration, spell_size  # noqa: E402
 from app.destinations.registry import destinations  # noqa: E402
+from scripts.pages import api_page, metrics_page  # noqa: E402
 
 NOTE = "<!-- Made by scripts/generate_docs.py; edit the models, then run `make format`. -->\n"
 
@@ -193,7 +194,11 @@ def _spell(value: Any) -> str:
     return str(value)
 
 
-PAGES: dict[str, Callable[[], str]] = {"configuration.md": configuration}
+PAGES: dict[str, Callable[[], str]] = {
+    "configuration.md": configuration,
+    "metrics.md": metrics_page,
+    "api.md": api_page,
+}
 """Every generated page: its path below `docs/`, and what makes it."""
 
 
