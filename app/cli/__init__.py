@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Annotated
 
 import typer
@@ -29,21 +28,21 @@ app.command("send")(send)
 app.command("ledger")(ledger)
 app.add_typer(keys_app, name="keys")
 
-if importlib.util.find_spec("app.cli.demo") is not None:
 
-    @app.command("demo")
-    def demo(
-        once: Annotated[
-            bool, typer.Option("--once", help="Send the sample orders once, show the ledger, end.")
-        ] = False,
-    ) -> None:
-        """Run gateway, sandbox and sample orders on free ports, to see it work without an account anywhere.
+@app.command("demo")
+def _demo(
+    once: Annotated[bool, typer.Option("--once", help="Take free ports, show what became of the orders, end.")] = False,
+) -> None:
+    """Run gateway, pretend platforms and sample orders, to see it work without an account anywhere.
 
-        Example: convey demo --once
-        """
-        from app.cli.demo import run  # noqa: PLC0415 - loads the web framework
+    Without --once it takes the usual ports and stays up until Ctrl-C. Exit code 1 means that something did not become
+    what it should.
 
-        raise typer.Exit(run(once=once))
+    Example: convey demo --once
+    """
+    from app.cli.demo import run  # noqa: PLC0415 - loads the web framework
+
+    raise typer.Exit(run(once=once))
 
 
 def _tell_version(wanted: bool) -> None:
