@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,8 @@ from app.outbox.port import Outbox
 from app.pipeline import SourcePolicy, plan
 
 log = logging.getLogger("convey.ingest")
+
+PLANS_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,9 @@ class Ingest:
         now = self._now()
         results: list[IngestResult | None] = []
         plans: list[Plan] = []
-        for item in items:
+        for position, item in enumerate(items, 1):
+            if position % PLANS_AT_ONCE == 0:
+                await asyncio.sleep(0)  # a large batch must not keep every other request waiting
             if item.event is None:
                 results.append(IngestResult(None, item.warnings, item.faults))
                 continue

@@ -213,6 +213,7 @@ class Lane:
 
     async def _deliver(self, call: HttpCall, config: LaneConfig) -> None:
         """Send one call and settle its deliveries; a batch that failed as a whole is taken apart."""
+        self._progressed(self.name)
         if self._abandoned.is_set():
             await self._settle([released(delivery, self._now()) for delivery in call.deliveries])
             return

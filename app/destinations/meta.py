@@ -154,6 +154,10 @@ class MetaSettings(MappedSettings):
     messaging_channel: MessagingChannel | None = Field(
         None, description="Channel of business_messaging events that name none in `properties.messaging_channel`."
     )
+    require_user_agent: bool = Field(
+        False,
+        description="Skip website events without user agent: Meta asks for it, yet was seen to take them without.",
+    )
     max_age: Duration = Field(timedelta(days=7), gt=timedelta(0), description="Oldest event Meta takes.")
     max_age_physical_store: Duration = Field(
         timedelta(days=62), gt=timedelta(0), description="The same for action_source physical_store."
@@ -279,22 +283,28 @@ def admit(event: HashedEvent, settings: MetaSettings, now: datetime) -> Admissio
     until = gate_age(event, window, settings.window_margin, now)
     if isinstance(until, Skip):
         return until
-    missing = _missing(event, name)
+    missing = _missing(event, name, settings)
     if missing:
         return Skip(Reason.REQUIRED_FIELD_MISSING, f"Meta needs {', '.join(missing)}")
-    if _is_too_weak(_user_data(event, is_limited=False)):
+    known = event.identity.digests
+    is_known = known.get(Form.EMAIL) or known.get(Form.PHONE_DIGITS) or event.identity.client_ip_address
+    if not is_known and _is_too_weak(_user_data(event, is_limited=False)):
         return Skip(Reason.IDENTIFIERS_MISSING, "Meta takes no event with so little about the customer")
     if is_store:  # no pixel has a twin of it, and only order_id tells two of them apart for certain
         has_key = bool(event.custom_data.order_id) and _has_order_key(event)
         repeats = OFFLINE_REPEATS if has_key else timedelta(0)
-        return Admit(until, timedelta(0), repeats, _warnings(event, settings))
-    return Admit(until, DEDUP_WINDOW, DEDUP_WINDOW, _warnings(event, settings))
+        return Admit(until, timedelta(0), repeats, _warnings(event))
+    return Admit(until, DEDUP_WINDOW, DEDUP_WINDOW, _warnings(event))
 
 
-def _missing(event: HashedEvent, name: str) -> list[str]:
+def _missing(event: HashedEvent, name: str, settings: MetaSettings) -> list[str]:
     missing = []
     if event.action_source == "website" and not event.event_source_url:
         missing.append("event_source_url")
+    if settings.require_user_agent and _lacks_user_agent(event):
+        missing.append("user.client_user_agent")
+    if event.action_source == "business_messaging" and _messaging_channel(event, settings) is None:
+        missing.append("custom_data.properties.messaging_channel, or the setting")
     if name == "Purchase" and event.money is None:
         missing.append("custom_data.value and custom_data.currency")
     if event.action_source == "app":
@@ -304,16 +314,16 @@ def _missing(event: HashedEvent, name: str) -> list[str]:
     return missing
 
 
-def _warnings(event: HashedEvent, settings: MetaSettings) -> tuple[Warn, ...]:
+def _lacks_user_agent(event: HashedEvent) -> bool:
+    return event.action_source == "website" and not event.identity.client_user_agent
+
+
+def _warnings(event: HashedEvent) -> tuple[Warn, ...]:
     identity, data = event.identity, event.custom_data
     warnings = []
-    if event.action_source == "website" and not identity.client_user_agent:
+    if _lacks_user_agent(event):
         warnings.append(
             Warn("field_missing", "/user/client_user_agent", "Meta asks for the user agent of website events")
-        )
-    if event.action_source == "business_messaging" and _messaging_channel(event, settings) is None:
-        warnings.append(
-            Warn("field_missing", "/custom_data/properties/messaging_channel", "Meta asks for the messaging channel")
         )
     warnings += [
         Warn("click_id_malformed", f"/user/{name}", f"{name} is not of Meta's shape and is left out")
@@ -332,9 +342,9 @@ def _warnings(event: HashedEvent, settings: MetaSettings) -> tuple[Warn, ...]:
 
 
 def build(deliveries: Sequence[Delivery], settings: MetaSettings) -> list[HttpCall]:
-    """The requests that carry these deliveries: test events, and messaging events, apart from all others."""
+    """The requests that carry these deliveries: test events, and those Meta may refuse, apart from all others."""
     calls = []
-    groups = grouped(deliveries, lambda d: (d.event.is_test, d.event.action_source == "business_messaging"))
+    groups = grouped(deliveries, lambda d: (d.event.is_test, _is_doubtful(d.event)))
     for (is_test, _), group in groups.items():
         if is_test and settings.test_event_code is None:
             raise DestinationError("a test event has no way to Meta without test_event_code")
@@ -357,6 +367,11 @@ def build(deliveries: Sequence[Delivery], settings: MetaSettings) -> list[HttpCa
             for batch, body in pack(items, LIMITS, b'{"data":[', tail)
         ]
     return calls
+
+
+def _is_doubtful(event: HashedEvent) -> bool:
+    """Whether Meta may well refuse this event: as a batch is all or nothing, such events keep to themselves."""
+    return event.action_source == "business_messaging" or _lacks_user_agent(event)
 
 
 def _secrets(settings: MetaSettings) -> dict[str, Any]:

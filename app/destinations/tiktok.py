@@ -252,16 +252,18 @@ def admit(event: HashedEvent, settings: TikTokSettings, now: datetime) -> Admiss
         return Skip(Reason.REQUIRED_FIELD_MISSING, "TikTok needs event_source_url for website events")
     if source == "crm" and not event.identity.lead_id:
         return Skip(Reason.REQUIRED_FIELD_MISSING, "TikTok needs user.lead_id for crm events")
-    user = _user(event, settings, source, is_limited=False)
-    if not user.keys() - {"locale", "att_status"} and source != "crm":
+    is_known = source == "crm" or event.identity.digests.get(Form.EMAIL) or event.identity.digests.get(Form.PHONE_E164)
+    known = STRONG_FIELDS if is_known else _user(event, settings, source, is_limited=False).keys()
+    if not known - {"locale", "att_status"}:
         return Skip(Reason.IDENTIFIERS_MISSING, "nothing that tells TikTok who the customer is")
-    return Admit(until, DEDUP_WINDOW, DEDUP_WINDOW, _warnings(event, name, source, user))
+    is_weak = not known & STRONG_FIELDS and not {"ip", "user_agent"} <= known
+    return Admit(until, DEDUP_WINDOW, DEDUP_WINDOW, _warnings(event, name, is_weak=is_weak))
 
 
-def _warnings(event: HashedEvent, name: str, source: EventSource, user: dict[str, Any]) -> tuple[Warn, ...]:
+def _warnings(event: HashedEvent, name: str, *, is_weak: bool) -> tuple[Warn, ...]:
     data = event.custom_data
     warnings = []
-    if source != "crm" and not user.keys() & STRONG_FIELDS and not {"ip", "user_agent"} <= user.keys():
+    if is_weak:
         warnings.append(Warn("identifiers_weak", "/user", "TikTok will hardly match an event with so little"))
     if name in ("Purchase", "CompletePayment") and event.money is None:
         warnings.append(Warn("money_missing", "/custom_data", "without value and currency TikTok counts no revenue"))

@@ -320,16 +320,21 @@ class Accepting(Bounded):
             await accept(store, poison)
         assert not isinstance(failure.value, StoreUnavailable), "503 would have the caller come back for ever"
 
-    async def test_a_settlement_that_cannot_be_kept_fails_alone(self, store: Engine) -> None:
+    async def test_a_settlement_that_cannot_be_kept_fails_alone(self, store: Engine, reopen: Reopen) -> None:
         await store.accept([plan(f"ORD-{number}") for number in range(10)])
         batch = await store.claim("meta", 10, LEASE)
         ends = [delivered(delivery, trace_id="AbC9") for delivery in batch]
         ends[5] = delivered(batch[5], trace_id="AbC\ud800")
-        results = await together(*[partial(settle, store, end) for end in ends])
-        if isinstance(results[5], Exception):
-            results[5] = await settle(store, delivered(batch[5]))
-        assert results == [1] * 10
-        assert await counts(store) == {"queued": 10, "delivered": 10}
+        others = [partial(accept, store, plan(f"ORD-{number}")) for number in range(10, 15)]
+        results = await together(*others, *[partial(settle, store, end) for end in ends])
+        accepted, settled = results[:5], results[5:]
+        assert {answer.status for answer in accepted} == {Status.ACCEPTED}
+        if isinstance(settled[5], Exception):
+            settled[5] = await settle(store, delivered(batch[5]))
+        assert settled == [1] * 10
+        assert await counts(store) == {"queued": 15, "delivered": 10, "pending": 5}
+        store = await reopen()
+        assert await counts(store) == {"queued": 15, "delivered": 10, "pending": 5}
 
     @pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 8, 13])
     async def test_a_cancelled_accept_happened_wholly_or_not_at_all(self, store: Engine, turns: int) -> None:

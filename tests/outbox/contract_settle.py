@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
 
 import pytest
 
 from app.errors import Outcome, Reason
-from app.model import Settlement
+from app.model import Delivery, Settlement
 from app.outbox.port import DeadFilter
 from tests.factories import DESTINATIONS, FrozenClock, plan
 from tests.outbox.support import (
@@ -72,7 +73,9 @@ class Settling(Bounded):
         ],
         ids=["delivered", "dead", "dedup window", "platform window", "consent withdrawn", "cancelled"],
     )
-    async def test_every_final_outcome_is_counted(self, store: Engine, end: partial[Settlement], state: str) -> None:
+    async def test_every_final_outcome_is_counted(
+        self, store: Engine, end: Callable[[Delivery], Settlement], state: str
+    ) -> None:
         await accept(store, plan(money=("EUR", "19.99")))
         assert await settle(store, end(await claim(store))) == 1
         assert await counts(store) == {"queued": 1, state: 1}
@@ -211,10 +214,12 @@ class Settling(Bounded):
         assert await counts(store) == {"queued": 1, "delivered": 1}
 
     async def test_one_batch_settling_twice_counts_once(self, store: Engine) -> None:
-        await accept(store, plan())
-        delivery = await claim(store)
-        assert await settle(store, delivered(delivery), delivered(delivery), dead(delivery)) == 1
-        assert await counts(store) == {"queued": 1, "delivered": 1}
+        await store.accept([plan("ORD-1"), plan("ORD-2")])
+        first, second = await store.claim("meta", 2, LEASE)
+        assert await settle(store, delivered(first), delivered(first)) == 1
+        assert await settle(store, delivered(second), dead(second), expired(second)) == 1
+        assert (await counts(store))["queued"] == 2
+        assert "pending" not in await counts(store)
 
     async def test_concurrent_settlements_count_once(self, store: Engine) -> None:
         await accept(store, plan())
@@ -278,7 +283,7 @@ class Settling(Bounded):
 
     @pytest.mark.parametrize("end", [dead, expired, withdrawn, delivered], ids=lambda end: end.__name__)
     async def test_late_delivered_is_too_late_after_another_settlement(
-        self, store: Engine, clock: FrozenClock, end: partial[Settlement]
+        self, store: Engine, clock: FrozenClock, end: Callable[[Delivery], Settlement]
     ) -> None:
         await accept(store, plan())
         stale = await claim(store)
@@ -332,7 +337,7 @@ class Settling(Bounded):
 
     @pytest.mark.parametrize("end", [delivered, expired, withdrawn], ids=lambda end: end.__name__)
     async def test_the_body_goes_whatever_the_end(
-        self, store: Engine, body_count: BodyCount | None, end: partial[Settlement]
+        self, store: Engine, body_count: BodyCount | None, end: Callable[[Delivery], Settlement]
     ) -> None:
         if body_count is None:
             pytest.skip("this engine does not show its bodies")
@@ -367,7 +372,7 @@ class Settling(Bounded):
 
     async def test_outcomes_of_a_whole_event_end_apart(self, store: Engine) -> None:
         await accept(store, plan(destinations=DESTINATIONS))
-        ends = (delivered, dead, expired, withdrawn)
+        ends: list[Callable[[Delivery], Settlement]] = [delivered, dead, expired, withdrawn]
         for name, end in zip(DESTINATIONS, ends, strict=True):
             assert await settle(store, end(await claim(store, name))) == 1
         states = (await store.event("purchase_ORD-1"))[0].destinations

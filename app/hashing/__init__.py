@@ -1,0 +1,1 @@
+"""Identifiers normalised and hashed as each platform does, click ids kept, leaks found. Pure functions of values."""
