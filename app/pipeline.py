@@ -246,6 +246,9 @@ def _route(
         if not isinstance(admission, Admit):
             verdicts[route.name] = Verdict(Outcome.SKIPPED, admission.reason, admission.detail)
             continue
+        if gate.limited and not route.destination.can_limit(hashed, route.settings):
+            verdicts[route.name] = Verdict(Outcome.DENIED, Reason.US_OPT_OUT, "LIMITED_UNSUPPORTED")
+            continue
         warnings += [warn for warn in admission.warnings if warn not in warnings]
         verdicts[route.name] = Verdict(Outcome.QUEUED, limited=gate.limited)
         deliveries.append(PlannedDelivery(route.name, _budget(hashed, policy, admission), gate.limited))

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from app.config import sections, source  # noqa: E402
-from app.config.units import SIZE_PATTERN, spell_duration, spell_size  # noqa: E402
+from app.units import SIZE_PATTERN, spell_duration, spell_size  # noqa: E402
 from app.destinations.registry import destinations  # noqa: E402
 from scripts.pages import api_page, metrics_page  # noqa: E402
 

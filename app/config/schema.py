@@ -11,8 +11,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_jso
 from app.config.sections import DestinationHead, spelled
 from app.config.settings import SECTIONS
 from app.config.source import KEY_PATTERN, SourceConfig
-from app.config.units import spell_duration
 from app.destinations.registry import destinations as known_destinations
+from app.units import spell_duration
 
 _SECRET: JsonSchemaValue = {
     "description": 'Text, a reference "${ENV}", or a file that holds it.',

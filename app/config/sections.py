@@ -1,6 +1,6 @@
 """The settings, field by field: type, bound, default, and one line of meaning. The docs page is made from these.
 
-Adapters bring their own models; `spelled` gives them this package's spelling of durations.
+Adapters bring their own models; `spelled` has them read as these are.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from app.config.tree import parse_flow
-from app.config.units import Duration, Size
+from app.units import Duration, Size
 
 NAME_PATTERN = "^[a-z][a-z0-9_-]{0,30}$"
 REDIS_SCHEMES = ("redis://", "rediss://", "redis+sentinel://", "redis+cluster://")
@@ -41,10 +41,6 @@ def is_compound(annotation: Any) -> bool:
 
 def _is_optional(annotation: Any) -> bool:
     return get_origin(annotation) in {Union, types.UnionType} and type(None) in get_args(annotation)
-
-
-def _bare(annotation: Any) -> Any:
-    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def normal(model: type[BaseModel], data: Any) -> Any:
@@ -215,13 +211,7 @@ HEAD_FIELDS = frozenset(DestinationHead.model_fields)
 
 
 def spelled(model: type[BaseModel]) -> type[BaseModel]:
-    """`model`, an adapter's settings, with its `timedelta` fields read as `48h` and with `normal` applied."""
+    """`model`, an adapter's settings, read through `normal` as every section is."""
     if clash := HEAD_FIELDS & set(model.model_fields):
         raise TypeError(f"{model.__name__} redefines {', '.join(sorted(clash))}, which every destination has")
-    fields: dict[str, Any] = {}
-    for name, info in model.model_fields.items():
-        if info.annotation is timedelta:
-            fields[name] = (Duration, info)
-        elif _is_optional(info.annotation) and timedelta in map(_bare, get_args(info.annotation)):
-            fields[name] = (Duration | None, info)
-    return create_model(model.__name__, __base__=(Normal, model), __doc__=model.__doc__, **fields)
+    return create_model(model.__name__, __base__=(Normal, model), __doc__=model.__doc__)

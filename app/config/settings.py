@@ -22,10 +22,10 @@ from app.config.sections import (
 )
 from app.config.source import SourceConfig
 from app.config.tree import CONFIG_VARIABLE, Notes, join, overlay, parse_flow, read_files, read_yaml, resolve
-from app.config.units import spell_duration
 from app.destinations.base import Destination, DestinationSettings
 from app.destinations.registry import destinations as known_destinations
 from app.errors import ConfigError, Fault
+from app.units import spell_duration
 
 SECTIONS: Mapping[str, type[BaseModel]] = {"server": ServerConfig, "logging": LoggingConfig, "store": StoreConfig}
 _TOP = frozenset({*SECTIONS, "sources", "destinations"})

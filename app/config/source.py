@@ -9,9 +9,9 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, Field, field_validator, model_validator
 
 from app.config.sections import NAME_PATTERN, Section
-from app.config.units import Duration
 from app.dedup.event_id import DEFAULT_TEMPLATE, faults_of_template
 from app.hashing.options import HashingOptions
+from app.units import Duration
 
 KEY_PATTERN = "^sha256:[0-9a-f]{64}$"
 

@@ -16,7 +16,7 @@ from math import isfinite
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import orjson
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from app.errors import DestinationError, Reason
 from app.model import (
@@ -33,6 +33,7 @@ from app.model import (
     Split,
     Warn,
 )
+from app.units import Duration
 
 DEDUP_WINDOW = timedelta(hours=48)
 """How long Meta, TikTok, Pinterest and Snapchat all pair two copies of one event (documented by each)."""
@@ -43,18 +44,6 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 
 UNKNOWN_ANSWER_ATTEMPTS = 8
 """How often an answer nobody knows is met with another try before the delivery is given up."""
-
-_DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
-_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-def _duration(value: Any) -> Any:
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    return timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else value
-
-
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
-"""A length of time, spelled with its unit: `48h`, `7d`."""
 
 
 def _token(secret: SecretStr) -> SecretStr:

@@ -22,7 +22,6 @@ from app.destinations.base import (
     Admission,
     Admit,
     Destination,
-    Duration,
     Limits,
     MappedSettings,
     Skip,
@@ -53,6 +52,7 @@ from app.destinations.base import (
 )
 from app.errors import DestinationError, Reason
 from app.model import Delivered, Delivery, Form, HashedEvent, HttpCall, HttpReply, Park, Result, Retry, Split, Warn
+from app.units import Duration
 
 LIMITS = Limits(
     max_items=1000,  # Using the API, documented

@@ -21,7 +21,6 @@ from app.destinations.base import (
     Admission,
     Admit,
     Destination,
-    Duration,
     Limits,
     MappedSettings,
     Skip,
@@ -62,6 +61,7 @@ from app.model import (
     Split,
     Warn,
 )
+from app.units import Duration
 
 LIMITS = Limits(
     max_items=1000,  # OpenAPI description, documented

@@ -20,7 +20,6 @@ from app.destinations.base import (
     Admission,
     Admit,
     Destination,
-    Duration,
     Limits,
     MappedSettings,
     Skip,
@@ -49,6 +48,7 @@ from app.destinations.base import (
 )
 from app.errors import DestinationError, Reason
 from app.model import Delivered, Delivery, Form, HashedEvent, HttpCall, HttpReply, Park, Result, Retry, Split, Warn
+from app.units import Duration
 
 LIMITS = Limits(
     max_items=2000,  # Get started, second-hand

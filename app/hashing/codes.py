@@ -76,7 +76,7 @@ DETAILS: dict[Code, str] = {
         "the value arrived hashed, so every platform gets the same digest although they want different normal forms; "
         "some will not match: send it raw and it is hashed in each form here"
     ),
-    Code.JUNK_DIGEST: "the digest is that of an empty or placeholder value and was left out; hash only real values",
+    Code.JUNK_DIGEST: "an empty or placeholder value, or the digest of one; left out. Hash and send only real values",
     Code.EMAIL_MALFORMED: "not an e-mail address of the shape name@domain.tld; left out",
     Code.EMAIL_INNER_BLANK: (
         "the address has a blank inside: only Google documents removing it, so it is left out for the others"

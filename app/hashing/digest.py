@@ -33,16 +33,14 @@ def sha256(text: str) -> bytes:
 
 
 JUNK_DIGESTS: frozenset[bytes] = frozenset(
-    sha256(value)
-    for value in {
-        *(junk.WORDS - _NOT_HASHED_JUNK),
-        *("N/A", "NULL", "None", "NONE", "Null", "NaN", "Unknown", "UNKNOWN", "Test", "Guest"),
-        *junk.EMAIL_ADDRESSES,
-        *junk.PHONE_NUMBERS,
-        *("+" + number for number in junk.PHONE_NUMBERS),
-    }
+    sha256(value) for value in (junk.WORDS - _NOT_HASHED_JUNK) | junk.HASHED | junk.EMAIL_ADDRESSES
 )
-"""Digests of values that stand for nobody: refused also when they arrive hashed, and asserted against at send."""
+"""Digests of values that stand for nobody: refused in every field, however they came about, and asserted against."""
+
+JUNK_PHONE_DIGESTS: frozenset[bytes] = frozenset(
+    sha256(prefix + number) for number in junk.PHONE_NUMBERS for prefix in ("", "+")
+)
+"""Digests of numbers nobody has: refused as phone numbers only, since the same digits may be somebody's id."""
 
 
 def read(text: str) -> bytes | Code | None:

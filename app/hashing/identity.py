@@ -150,6 +150,8 @@ def _click_ids(
     values = user.__dict__
     for field in click_ids.LONGEST:
         value: str | None = values[field]
+        if not (value or clicked):
+            continue
         if value and not value.isspace():
             taken = click_ids.click_id(field, value)
             if isinstance(taken, Code):

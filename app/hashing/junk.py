@@ -9,6 +9,7 @@ from importlib.resources import files
 _DATA = tomllib.loads(files(__package__).joinpath("junk.toml").read_text(encoding="utf-8"))
 
 WORDS: frozenset[str] = frozenset(_DATA["words"])
+HASHED: frozenset[str] = frozenset(_DATA["hashed"])
 
 EMAIL_ADDRESSES: frozenset[str] = frozenset(_DATA["email"]["addresses"])
 EMAIL_LOCAL_PARTS: frozenset[str] = frozenset(_DATA["email"]["local_parts"])

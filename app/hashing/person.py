@@ -28,6 +28,7 @@ _GENDERS = {
 }
 
 _YEAR_FIRST = re.compile(r"([0-9]{4})\s?[-/., ]\s?([0-9]{1,2})\s?[-/., ]\s?([0-9]{1,2})(?:[T ][0-9:.+Zz-]{1,24})?")
+_ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _COMPACT = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})")
 _YEAR_LAST = re.compile(r"([0-9]{1,2})\s?[-/.]\s?([0-9]{1,2})\s?[-/.]\s?([0-9]{4})")
 
@@ -102,14 +103,14 @@ def birth_date(text: str, today: date, order: Literal["refuse", "mdy", "dmy"] = 
     Source: Meta, customer information parameters; Pinterest, api-description 5.23. Read 2026-11-20. Documented are
     the form and the years from 1900; the orders, the dates forms fill in by default and the age limit are ours.
     """
+    if _ISO.fullmatch(text):
+        try:
+            return _plausible(date.fromisoformat(text), today)
+        except ValueError:
+            return Code.BIRTH_DATE_INVALID
     cleaned = ascii_digits(compatible(text))
     if len(cleaned) > LONGEST:
         return Code.TOO_LONG
-    if len(cleaned) == 10 and cleaned[4] == cleaned[7] == "-":
-        try:
-            return _plausible(date.fromisoformat(cleaned), today)
-        except ValueError:
-            return Code.BIRTH_DATE_INVALID
     found = _COMPACT.fullmatch(cleaned) or _YEAR_FIRST.fullmatch(cleaned)
     if found:
         year, month, day = (int(part) for part in found.groups())

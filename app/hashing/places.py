@@ -134,7 +134,7 @@ def zips(text: str, country: str | None, options: HashingOptions = DEFAULTS) -> 
     (zp.2); Pinterest, api-description 5.23 (zp.3). Read 2026-11-20. zp.1 is documented (by TikTok known second-hand),
     zp.2 read from Snapchat's code; digits only is documented, leaving out codes with letters is inferred.
     """
-    cleaned = ascii_digits(compatible(text))
+    cleaned = text if text.isascii() and text.isalnum() else ascii_digits(compatible(text))
     if len(cleaned) > LONGEST:
         return Code.TOO_LONG
     full = letters(cleaned)

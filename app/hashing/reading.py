@@ -26,6 +26,7 @@ Take = Callable[[str, str], Texts | Code]
 
 _NON_BINARY = digest.sha256("n")
 _SHORTEST_DIGEST = digest.SHORTEST
+_JUNK_DIGESTS = digest.JUNK_DIGESTS
 
 
 class Reading:
@@ -234,7 +235,11 @@ class Reading:
         digests: tuple[bytes, ...]
         try:
             if isinstance(texts, str):
-                digests = (sha256(texts.encode()).digest(),)
+                hashed = sha256(texts.encode()).digest()
+                if hashed in _JUNK_DIGESTS:
+                    self.warn(Code.JUNK_DIGEST, pointer)
+                    return
+                digests = (hashed,)
                 for key in keys:
                     if key:
                         into[key] = digests
@@ -253,7 +258,8 @@ class Reading:
                             digests = (sha256(normal.encode()).digest(),)
                         else:
                             digests = tuple(sha256(each.encode()).digest() for each in normal)
-                    into[key] = digests
+                    if digests[0] not in _JUNK_DIGESTS:
+                        into[key] = digests
         except UnicodeEncodeError:
             self.warn(Code.TEXT_INVALID, pointer)
 
@@ -267,6 +273,8 @@ class Reading:
                 return None if prehashed == "auto" else given  # 32 hexadecimal characters may be a UUID
             return given
         given = digest.read(text)
+        if field == "phone" and given in digest.JUNK_PHONE_DIGESTS:
+            return Code.JUNK_DIGEST
         if isinstance(given, bytes) and (field == "phone" or (field == "email" and keys[1])):
             self.warn(Code.HASH_FORM_UNKNOWN, pointer)
         return given

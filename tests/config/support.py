@@ -9,8 +9,9 @@ import yaml
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from app.config import Settings, load
-from app.destinations.base import Destination, DestinationSettings, Duration, Limits
+from app.destinations.base import Destination, DestinationSettings, Limits
 from app.errors import ConfigError
+from app.units import Duration
 
 KEY = "sha256:" + "ab" * 32
 OTHER_KEY = "sha256:" + "cd" * 32
@@ -24,7 +25,7 @@ class AcmeSettings(DestinationSettings):
     pixel_id: str = Field(pattern="^[0-9A-Z]{1,20}$", description="Pixel.")
     access_token: SecretStr = Field(description="Token.")
     fallback_token: SecretStr | None = Field(None, description="Second token.")
-    max_age: timedelta = Field(timedelta(days=7), gt=timedelta(0), description="Oldest event.")
+    max_age: Duration = Field(timedelta(days=7), gt=timedelta(0), description="Oldest event.")
     grace: Duration | None = Field(None, description="Grace.")
     event_names: dict[str, str] = Field({}, description="Names.")
     skip_events: tuple[str, ...] = Field((), description="Never sent.")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.config import json_schema
-from app.config.units import parse_duration, parse_size, spell_duration, spell_size
+from app.units import parse_duration, parse_size, spell_duration, spell_size
 from tests.config.support import KEY
 
 ROOT = Path(__file__).parents[2]
