@@ -36,8 +36,7 @@ def external_id1(external_id: str) -> str:
     Source: Meta, capi-param-builder 1.3.2; Snapchat, in use by other senders. Read 2026-11-20. Meta advises hashing;
     lower case and blanks are read from its code, and inferred for Snapchat.
     """
-    lowered = lower(external_id)
-    return "".join(lowered.split())
+    return lower("".join(external_id.split()))
 
 
 def ad_id(text: str) -> str | Code:

@@ -66,6 +66,12 @@ def test_a_list_keeps_its_order_and_loses_repeats_blanks_and_nulls() -> None:
     assert not warnings
 
 
+def test_an_empty_list_is_as_good_as_none() -> None:
+    identity, warnings = identity_of({"email": [], "phone": [], "city": [None, ""]})
+    assert not identity.digests
+    assert not warnings
+
+
 def test_five_values_are_used_and_more_are_warned_about_once() -> None:
     identity, warnings = identity_of({"email": [f"jane{index}@x.com" for index in range(100)]})
     assert identity.hex(Form.EMAIL) == of(*(f"jane{index}@x.com" for index in range(MOST_VALUES)))
@@ -110,6 +116,21 @@ def test_digests_of_junk_are_refused_also_when_they_arrive_hashed(field: str, va
     identity, warnings = identity_of({field: of(value)[0]})
     assert not identity.digests
     assert codes(warnings) == [("junk_digest", f"/user/{field}")]
+
+
+def test_digits_that_are_no_phone_number_may_be_an_id() -> None:
+    given = of("10000000000")[0]
+    assert codes(identity_of({"phone": given})[1]) == [("junk_digest", "/user/phone")]
+    assert identity_of({"external_id": given})[0].hex(Form.EXTERNAL_ID) == [given]
+    assert identity_of({"external_id": "10000000000"})[0].hex(Form.EXTERNAL_ID) == [given]
+
+
+def test_a_raw_value_that_comes_down_to_a_placeholder_is_dropped() -> None:
+    identity, warnings = identity_of({"city": "n-u-l-l"})
+    assert not identity.digests
+    assert codes(warnings) == [("junk_digest", "/user/city")]
+    identity, _ = identity_of({"external_id": "A@a.com", "last_name": "N.one"})
+    assert set(identity.digests) == {Form.EXTERNAL_ID, Form.LAST_NAME_PUNCTUATED}
 
 
 def test_what_may_be_sent_is_64_lower_case_characters_and_no_junk() -> None:

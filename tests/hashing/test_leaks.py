@@ -50,6 +50,8 @@ def kinds(text: str) -> list[str]:
         "+1000000000 points",
         "GB29 something else",
         "DE88370400440532013000",
+        "4111 1111 1111 1112",
+        "+21012345678",
         "AB12CDEF3456GHI",
         "000-12-3456",
         "123-45-67890",
@@ -94,6 +96,8 @@ def test_an_ungrouped_card_number_and_a_digest_are_weak_evidence() -> None:
     assert found.custom.content_name == "4111111111111111"
     assert [(each.kind, each.action) for each in found.findings] == [("digest", "reported"), ("card", "reported")]
     assert not found.faults
+    line = guarded(contents=[{"id": "4111111111111111"}])
+    assert [(each.pointer, each.action) for each in line.findings] == [("/custom_data/contents/0/id", "reported")]
     strict = guarded("reject", content_name="4111111111111111")
     assert not strict.faults
     assert [each.code for each in strict.warnings] == ["leak_card"]
