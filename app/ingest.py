@@ -84,10 +84,10 @@ class Ingest:
                 results.append(IngestResult(None, item.warnings, (_UNPROCESSABLE,)))
             else:
                 results.append(None)
-        accepted = iter(await self._outbox.accept(plans) if plans else ())
+        accepted = iter(await self._accept(source, plans))
         planned = iter(plans)
         answers = [
-            result if result is not None else IngestResult(next(accepted), item.warnings + next(planned).warnings)
+            result if result is not None else _answer(next(accepted), next(planned), item)
             for result, item in zip(results, items, strict=True)
         ]
         self._count(source, answers)

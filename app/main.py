@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any
@@ -180,6 +181,10 @@ def serve(settings: Settings) -> None:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal, number)
+        # What is loaded by now stays, and an event's values make no cycles: the collector has little to look for.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 100)
         await run(settings, stop)
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:

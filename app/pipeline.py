@@ -20,7 +20,9 @@ from app.dedup.event_id import DEFAULT_TEMPLATE, derive, derive_without_key
 from app.destinations.base import DEDUP_WINDOW, Admit, Destination
 from app.errors import Fault, InvalidEvent, Outcome, Reason
 from app.event_names import canonical_name
+from app.hashing.codes import Code
 from app.hashing.identity import hash_identity
+from app.hashing.ids import lead_id
 from app.hashing.leaks import Guarded, find_in_id, guard_event
 from app.hashing.options import HashingOptions
 from app.model import (
@@ -267,10 +269,11 @@ def _budget(hashed: HashedEvent, policy: SourcePolicy, admission: Admit) -> Budg
 
 
 def _transaction(event: Event) -> str | None:
+    lead = lead_id(event.user.lead_id) if event.user.lead_id else None
     return (
         event.transaction_id
         or event.custom_data.order_id
-        or event.user.lead_id
+        or (None if isinstance(lead, Code) else lead)  # what is no lead id is no key either, and may be anything
         or event.custom_data.subscription_id
         or None
     )
@@ -290,7 +293,9 @@ def _id_request(
         derived = event.event_id
     else:
         # As it was stated, not as it was clamped: the same event posted again must give the same id.
-        canonical = canonical_bytes(msgspec.structs.replace(hashed, event_time=stated))
+        # And without an fbc made here, which holds the time of the making.
+        identity = hashed.identity if event.user.fbc else msgspec.structs.replace(hashed.identity, fbc=None)
+        canonical = canonical_bytes(msgspec.structs.replace(hashed, event_time=stated, identity=identity))
         derived = derive_without_key(policy.name, hashed.event_name, canonical)
     return IdRequest(
         source=policy.name,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fastapi import Request
+from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problems import Problem, problem_response
@@ -82,6 +83,7 @@ class Guard:
         self._app = app
         self._max_body_bytes = max_body_bytes
         self._metrics = metrics
+        self._children: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -128,8 +130,12 @@ class Guard:
         route = getattr(scope.get("route"), "path", "unmatched")
         method = scope["method"] if scope["method"] in _METHODS else "other"
         labels = (route, method, f"{status // 100}xx")
-        self._metrics.http_requests.labels(*labels).inc()
-        self._metrics.http_duration.labels(*labels).observe(seconds)
+        children = self._children.get(labels)
+        if children is None:
+            children = self._metrics.http_requests.labels(*labels), self._metrics.http_duration.labels(*labels)
+            self._children[labels] = children
+        children[0].inc()
+        children[1].observe(seconds)
         wide_event(
             log,
             "request",

@@ -9,6 +9,7 @@ import hashlib
 import re
 import string
 from collections.abc import Sequence
+from functools import lru_cache
 
 DEFAULT_TEMPLATE = "{event_name}_{transaction}"
 TEMPLATE_FIELDS = frozenset({"source", "event_name", "transaction", "occurrence"})
@@ -17,6 +18,7 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _GAP = re.compile(r"[^0-9A-Za-z]+")
 
 
+@lru_cache(maxsize=1024)
 def snake_case(event_name: str) -> str:
     """`AddToCart` -> `add_to_cart`, `My Event!` -> `my_event`; `event` when nothing is left."""
     return _GAP.sub("_", _HUMP.sub("_", event_name)).strip("_").lower() or "event"

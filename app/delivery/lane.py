@@ -319,10 +319,10 @@ class Lane:
         for (outcome, reason), number in settled.items():
             self._metrics.deliveries.labels(self.name, outcome, reason).inc(number)
         now = self._now()
+        latency = self._metrics.delivery_latency.labels(self.name)
         for settlement in settlements:
             if settlement.outcome is Outcome.DELIVERED:
-                latency = now - settlement.delivery.accepted_at
-                self._metrics.delivery_latency.labels(self.name).observe(latency.total_seconds())
+                latency.observe((now - settlement.delivery.accepted_at).total_seconds())
 
     def _set_pace(self, pace: limits.Pace) -> None:
         if pace.state != self._pace.state:

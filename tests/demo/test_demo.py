@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click
 import pytest
+import typer
 
 from app.cli import demo
 
@@ -50,7 +50,7 @@ def test_a_difference_is_told_and_fails(
 
 def test_without_the_samples_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "EXAMPLES", tmp_path)
-    with pytest.raises(click.exceptions.Exit) as ended:
+    with pytest.raises(typer.Exit) as ended:
         demo.run(once=True)
     assert ended.value.exit_code == 2
 

@@ -17,7 +17,7 @@ import orjson
 
 from app.dedup.port import IdKey
 from app.errors import Outcome, Reason, Status
-from app.model import Accepted, HashedEvent, IdRequest, Plan, Verdict, from_epoch
+from app.model import Accepted, Budget, HashedEvent, IdRequest, Plan, Verdict, from_epoch
 from app.outbox.port import PENDING, QUEUED, DeliveryState, verdict_of
 from app.outbox.sqlite.counts import Delta
 from app.outbox.sqlite.schema import OUTCOMES, STATE_PENDING
@@ -61,8 +61,10 @@ class Warm:
     """An event kept in memory since it was accepted, so that a claim need not read and decode it again."""
 
     event_id: str
-    accepted_at: int
+    accepted_at: datetime
     event: HashedEvent
+    budgets: Mapping[int, Budget]
+    """By lane; of a lane that is not here, the row says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,12 +264,14 @@ class Acceptance:
         money = plan.event.money
         ready_at = to_us(plan.accepted_at)
         self._bodies.append((known.event, item.body))
-        self.warm.append((known.event, Warm(known.event_id, known.accepted_at, plan.event)))
+        budgets: dict[int, Budget] = {}
+        self.warm.append((known.event, Warm(known.event_id, from_us(known.accepted_at), plan.event, budgets)))
+        currency, amount = (money[0], str(money[1])) if money else (None, None)
         for planned in plan.deliveries:
             lane = self._lanes[planned.destination]
             if lane not in lanes:
                 continue
-            budget = planned.budget
+            budget = budgets[lane] = planned.budget
             self._deliveries.append(
                 (
                     known.event,
@@ -275,8 +279,8 @@ class Acceptance:
                     STATE_PENDING,
                     ready_at,
                     planned.limited,
-                    money[0] if money else None,
-                    str(money[1]) if money else None,
+                    currency,
+                    amount,
                     to_us(budget.window_until),
                     None if budget.pair_until is None else to_us(budget.pair_until),
                     budget.repeat_for // _MICROSECOND,

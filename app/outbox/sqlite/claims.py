@@ -60,7 +60,7 @@ def claim(connection: sqlite3.Connection, request: ClaimRequest, now: int, warm:
     connection.execute(_TAKE, (request.token, now, lease_until, keys, request.lane))
     cold = [row[0] for row in rows if row[0] not in warm]
     read = {
-        event: Warm(event_id, accepted_at, decode_event(body))
+        event: Warm(event_id, from_us(accepted_at), decode_event(body), {})
         for event, event_id, accepted_at, body in (
             connection.execute(_EVENTS, (orjson.dumps(cold).decode(),)) if cold else ()
         )
@@ -74,8 +74,9 @@ def claim(connection: sqlite3.Connection, request: ClaimRequest, now: int, warm:
             destination=request.destination,
             event_id=events[event].event_id,
             event=events[event].event,
-            accepted_at=from_us(events[event].accepted_at),
-            budget=Budget(
+            accepted_at=events[event].accepted_at,
+            budget=events[event].budgets.get(request.lane)
+            or Budget(
                 from_us(window_until),
                 None if pair_until is None else from_us(pair_until),
                 timedelta(microseconds=repeat_for),

@@ -1,0 +1,10 @@
+-- Notes whose a minted id is: {{bucket, field, until, transaction}...}.
+for _, item in ipairs(input) do
+  local key = P .. ':m:' .. item[1]
+  local raw = redis.call('HGET', key, item[2])
+  local note = raw and cmsgpack.unpack(raw)
+  if not note or note[1] <= now then
+    redis.call('HSET', key, item[2], cmsgpack.pack({item[3], item[4]}))
+  end
+end
+return 0
