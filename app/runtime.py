@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from app import __version__
@@ -29,7 +29,6 @@ log = logging.getLogger("convey.runtime")
 
 READINESS_PERIOD_S = 2.0
 SECRET_PERIOD_S = 1.0
-DRAIN = timedelta(seconds=15)
 
 
 def utc_now() -> datetime:
@@ -108,7 +107,7 @@ class Runtime:
         """Stop the lanes: what is under way finishes or is put back. Calling it again does nothing."""
         assert self._working is not None
         if not self._working.done():
-            await self._worker.drain(self._working, DRAIN)
+            await self._worker.drain(self._working, self.settings.server.drain)
             await self._worker.measure()
 
     async def _watch(self) -> None:

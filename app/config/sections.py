@@ -96,6 +96,12 @@ class ServerConfig(Section):
         le=timedelta(minutes=10),
         description="How long requests under way may take to finish at shutdown.",
     )
+    drain: Duration = Field(
+        timedelta(seconds=15),
+        ge=timedelta(0),
+        le=timedelta(minutes=10),
+        description="How long deliveries under way may then take; what is still unsent is put back.",
+    )
 
 
 class LoggingConfig(Section):

@@ -253,9 +253,10 @@ class Lane:
             self._set_pace(limits.failed(self._pace, now, hint, config.retry, self._uniform()))
         else:
             self._set_pace(limits.succeeded(self._pace))
+        chance = self._uniform()  # one for all: what failed together can go together again
         await self._settle(
             [
-                decide(delivery, result, sent_at, now, config.retry, self._uniform())
+                decide(delivery, result, sent_at, now, config.retry, chance)
                 for delivery, result in zip(deliveries, results, strict=True)
             ]
         )

@@ -43,6 +43,17 @@ def refuse_network_file_system(path: Path) -> None:
         raise StoreMismatch(f"the store's folder is on a network file system ({kind}): SQLite needs a local disk")
 
 
+RESERVE_BYTES = 32 * 1024 * 1024
+"""What new events leave free on the disk, so that the deliveries under way can still be settled."""
+
+
+def is_disk_low(folder: Path) -> bool:
+    """Whether the file system of `folder` has less than the reserve left, or, on a small one, less than a tenth."""
+    status = os.statvfs(folder)
+    free, total = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
+    return free < min(RESERVE_BYTES, total // 10)
+
+
 class FileLock:
     """An exclusive lock beside the store's file, held until `release` or the end of the process."""
 

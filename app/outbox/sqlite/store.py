@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import orjson
 
 from app.dedup.port import IdKey, MintedId
-from app.errors import ConveyError, Outcome, Reason, StoreMismatch, StoreUnavailable
+from app.errors import ConveyError, Outcome, Reason, StoreFull, StoreMismatch, StoreUnavailable
 from app.model import Accepted, Delivery, Plan, Settlement, decode_event, encode_event
 from app.outbox.port import (
     PENDING,
@@ -30,7 +30,7 @@ from app.outbox.port import (
 from app.outbox.sqlite import claims, schema
 from app.outbox.sqlite.accept import Acceptance, Prepared, Warm, find, from_us, mint, money_of, state_of, to_us
 from app.outbox.sqlite.counts import Counts, Delta
-from app.outbox.sqlite.files import FileLock, refuse_network_file_system
+from app.outbox.sqlite.files import FileLock, is_disk_low, refuse_network_file_system
 from app.outbox.sqlite.writer import GroupWriter
 
 T = TypeVar("T")
@@ -51,12 +51,15 @@ class SqliteStore:
         connection: sqlite3.Connection,
         now: Callable[[], datetime],
         journal_retention: timedelta,
+        max_bytes: int | None,
     ) -> None:
         self._path = path
         self._lock = lock
         self._connection = connection
         self._now = now
         self._journal_retention = journal_retention
+        self._max_bytes = max_bytes
+        (self._page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
         self._lanes: dict[str, int] = dict(connection.execute("SELECT name, id FROM lanes").fetchall())
         self._names = {number: name for name, number in self._lanes.items()}
         self._counts = Counts(connection)
@@ -100,9 +103,6 @@ class SqliteStore:
         try:
             connection = _connect(path, read_only=False)
             connection.execute(f"PRAGMA synchronous = {'OFF' if synchronous == 'OFF' else 'FULL'}")
-            if max_bytes is not None:
-                (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
-                connection.execute(f"PRAGMA max_page_count = {max(1, max_bytes // int(page_bytes))}")
             schema.prepare(connection)
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany("INSERT OR IGNORE INTO lanes (name) VALUES (?)", [(name,) for name in destinations])
@@ -119,7 +119,7 @@ class SqliteStore:
         except ConveyError:
             lock.release()
             raise
-        return cls(path, lock, connection, now, journal_retention)
+        return cls(path, lock, connection, now, journal_retention, max_bytes)
 
     async def close(self) -> None:
         """Write what waits, release the file."""
@@ -145,6 +145,7 @@ class SqliteStore:
         if not plans:
             return ()
         prepared = [Prepared(plan, encode_event(plan.event)) for plan in plans]
+        self._refuse_when_full(sum(len(item.body) for item in prepared))
         return await self._writer.do(self._accept, prepared, len(prepared))
 
     def _accept(self, connection: sqlite3.Connection, calls: Sequence[Sequence[Prepared]]) -> Answers[list[Accepted]]:
@@ -161,6 +162,19 @@ class SqliteStore:
 
         given = iter(answers)
         return [[next(given) for _ in call] for call in calls], after
+
+    def _refuse_when_full(self, more_bytes: int = 0) -> None:
+        """Raise StoreFull when there is no room, or none for `more_bytes`.
+
+        Claiming and settling are never refused and have the rest of the disk to themselves: they make the room.
+        """
+        if self._max_bytes is not None:
+            (pages,) = self._peek.execute("PRAGMA page_count").fetchone()
+            (unused,) = self._peek.execute("PRAGMA freelist_count").fetchone()
+            if (pages - unused) * self._page_bytes + more_bytes >= self._max_bytes:
+                raise StoreFull("the store has reached its configured size")
+        if is_disk_low(self._path.parent):
+            raise StoreFull("the disk is nearly full")
 
     def _next_event(self) -> int:
         self._last_event += 1
@@ -473,6 +487,7 @@ class SqliteStore:
 
     async def probe(self) -> None:
         """See `Store.probe`."""
+        self._refuse_when_full()
         await self._writer.do(self._probe, None)
 
     def _probe(self, connection: sqlite3.Connection, calls: Sequence[None]) -> Answers[None]:
