@@ -33,7 +33,7 @@ from tests.e2e.harness import (
 
 GRACE_S = 20.0
 MARGIN_S = 5.0
-SERVER = {"graceful_shutdown": "5s"}
+SERVER = {"graceful_shutdown": "5s", "drain": "3s"}
 SHORT = {"timeout": "2s", "lease": "8s", "retry": {"first": "200ms", "cap": "1s"}}
 LONG = {"timeout": "60s", "lease": "70s", "retry": {"first": "200ms", "cap": "1s"}}
 
