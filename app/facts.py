@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -66,7 +67,7 @@ def _parse(value: Any, warnings: list[Warn]) -> datetime | Fault:
         except (ValueError, OverflowError):
             return Fault("/event_time", "impossible", "event_time is no date and time that exists")
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return _from_number(float(value), warnings)
+        return _from_number(float(value) if abs(value) < 10**18 else math.inf, warnings)
     return Fault("/event_time", "wrong_type", "event_time must be a string or a number")
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any
 
@@ -85,10 +86,19 @@ def create_metrics_app(metrics: Metrics) -> Starlette:
 class _Server(uvicorn.Server):
     """A server whose signals the process handles: it runs two servers and a worker, and they stop in order."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Leave the signals alone."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets)
+        self.listening.set()
 
     @property
     def port(self) -> int:
@@ -100,12 +110,14 @@ class _Server(uvicorn.Server):
 async def _listening(config: uvicorn.Config) -> AsyncIterator[_Server]:
     """A server that accepts connections; on leaving, it finishes the requests under way within its grace."""
     server = _Server(config)
-    task = asyncio.create_task(server.serve(), name="server")
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     try:
-        while not server.started:
-            if task.done():
-                raise ConveyError(f"cannot listen on {config.host}:{config.port}; is the port taken?")
-            await asyncio.sleep(0.01)
+        listener = socket.create_server((config.host, config.port), family=family, backlog=config.backlog)
+    except OSError as error:
+        raise ConveyError(f"cannot listen on {config.host}:{config.port}: {error.strerror}") from error
+    task = asyncio.create_task(server.serve([listener]), name="server")
+    try:
+        await server.listening.wait()
         yield server
     finally:
         server.should_exit = True

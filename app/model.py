@@ -449,8 +449,8 @@ class Delivery:
 
     `key` and `token` belong to the store engine and are opaque. `attempts` counts the tries before this one.
     `unsure_since` is the instant of the first try whose end nobody knows (a lease that ran out, an answer that
-    was lost); None when every earlier try surely did not count. `split_below` is the size its next batch must
-    not exceed, when an earlier batch failed as a whole.
+    was lost); None when every earlier try surely did not count. `unknown_answers` counts the tries that got an answer
+    nobody knows. `claimed_until` is when the lease ends.
     """
 
     key: Any
@@ -463,6 +463,7 @@ class Delivery:
     limited: bool = False
     attempts: int = 0
     unsure_since: datetime | None = None
+    unknown_answers: int = 0
     claimed_until: datetime | None = None
 
 
@@ -570,7 +571,7 @@ class Settlement:
     """The end of one claim.
 
     `outcome` RETRYING puts the delivery back, ready at `ready_at`; any final outcome settles it. `attempted`
-    says whether the try counts: a send that never left does not.
+    says whether the try counts: a send that never left does not. `unknown_answers` is the new total.
     """
 
     delivery: Delivery
@@ -581,6 +582,7 @@ class Settlement:
     ready_at: datetime | None = None
     attempted: bool = True
     unsure_since: datetime | None = None
+    unknown_answers: int = 0
 
 
 def from_epoch(seconds: float) -> datetime:

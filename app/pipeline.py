@@ -87,7 +87,9 @@ def plan(event: Event, policy: SourcePolicy, forms: frozenset[Form], now: dateti
     warnings: list[Warn] = []
     faults: list[Fault] = []
     name, is_custom = canonical_name(event.event_name)
-    if name != event.event_name:
+    if not name:
+        faults.append(Fault("/event_name", "too_short", "is blank"))
+    if name != event.event_name and not is_custom:
         warnings.append(Warn("event_name_alias", "/event_name", f"taken as the standard event {name}"))
     times = facts.event_time(event.event_time, now)
     if isinstance(times, Fault):
@@ -244,12 +246,12 @@ def _route(
         if gate.outcome is not Outcome.QUEUED:
             verdicts[route.name] = Verdict(gate.outcome, gate.reason, gate.detail)
             continue
+        if gate.limited and not route.destination.can_limit(hashed, route.settings):
+            verdicts[route.name] = Verdict(Outcome.DENIED, Reason.US_OPT_OUT, "LIMITED_UNSUPPORTED")
+            continue
         admission = route.destination.admit(hashed, route.settings, now)
         if not isinstance(admission, Admit):
             verdicts[route.name] = Verdict(Outcome.SKIPPED, admission.reason, admission.detail)
-            continue
-        if gate.limited and not route.destination.can_limit(hashed, route.settings):
-            verdicts[route.name] = Verdict(Outcome.DENIED, Reason.US_OPT_OUT, "LIMITED_UNSUPPORTED")
             continue
         warnings += [warn for warn in admission.warnings if warn not in warnings]
         verdicts[route.name] = Verdict(Outcome.QUEUED, limited=gate.limited)

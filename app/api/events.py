@@ -134,7 +134,7 @@ async def post_events(request: Request) -> Response:
 
 
 @router.get(
-    "/v1/events/{event_id}",
+    "/v1/events/{event_id:path}",  # an id may hold a slash, as order numbers do
     operation_id="getEvent",
     summary="What became of an event",
     response_model=EventBody,

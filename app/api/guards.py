@@ -127,7 +127,7 @@ class Guard:
             self._observe(scope, status, received, time.perf_counter() - began)
 
     def _observe(self, scope: Scope, status: int, received: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "unmatched")
+        route = getattr(scope.get("route"), "path", "unmatched").replace(":path", "")
         method = scope["method"] if scope["method"] in _METHODS else "other"
         labels = (route, method, f"{status // 100}xx")
         children = self._children.get(labels)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from app.api.problems import Problem
 from app.errors import Fault
 from app.ingest import Parsed
-from app.model import Event, Warn
+from app.model import AppData, Consent, Content, CustomData, Event, UserData, Warn
 
 MAX_DEPTH = 8
 """How deep an event may nest: its own deepest field needs 4, free properties may use 4 more."""
@@ -92,22 +92,63 @@ def _load(body: bytes) -> tuple[Any, bool]:
 def _event(item: Any, *, is_strict: bool, is_suspicious: bool) -> Parsed:
     if not isinstance(item, dict):
         return Parsed(None, faults=(Fault("", "wrong_type", "an event must be a JSON object"),))
+    faults = _first(_rounded_ids(item))
     if is_suspicious or not _is_free_data_plain(item):
-        faults = _first(_bad_values(item, "", 0))
-        if faults:
-            return Parsed(None, faults=faults)
+        faults += _first(_bad_values(_known_part(item, Event), "", 0))
+    if faults:
+        return Parsed(None, faults=faults)
     try:
         event = Event.model_validate(item)
     except ValidationError as error:
         return Parsed(None, faults=_faults(error))
     unknown = _first(_unknown(event, ""))
     if unknown and is_strict:
-        return Parsed(
-            None, faults=tuple(Fault(where, "unknown_field", "is not a field of an event") for where in unknown)
-        )
+        refused = tuple(Fault(where, "unknown_field", "is not a field of an event") for where in unknown)
+        return Parsed(None, faults=refused)
     return Parsed(
         event, tuple(Warn("unknown_field", where, "is not a field of an event; dropped") for where in unknown)
     )
+
+
+_PARTS: Mapping[str, type[BaseModel]] = {
+    "user": UserData,
+    "consent": Consent,
+    "app": AppData,
+    "custom_data": CustomData,
+}
+_ID_FIELDS = ("event_id", "transaction_id", "occurrence")
+_CUSTOM_ID_FIELDS = ("order_id", "subscription_id")
+
+
+def _rounded_ids(item: Mapping[str, Any]) -> Iterator[Fault]:
+    """Ids sent as a number that is no whole one of 64 bits: it may have lost digits on the way to us."""
+    custom = item.get("custom_data")
+    for holder, where, fields in (
+        (item, "", _ID_FIELDS),
+        (item.get("user"), "/user", UserData.model_fields),
+        (custom, "/custom_data", _CUSTOM_ID_FIELDS),
+    ):
+        if not isinstance(holder, dict):
+            continue
+        for field, value in holder.items():
+            kind = type(value)
+            if kind is str or kind is list or field not in fields:
+                continue
+            if kind is float or (kind is int and not -(2**63) <= value < 2**63):
+                yield Fault(f"{where}/{field}", "out_of_range", "send an id this long, or with a fraction, as a string")
+
+
+def _known_part(item: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """What of an object the model knows: the rest is dropped, so nothing in it matters."""
+    known = {key: value for key, value in item.items() if key in model.model_fields}
+    if model is Event:
+        for key, part in _PARTS.items():
+            if isinstance(known.get(key), dict):
+                known[key] = _known_part(known[key], part)
+    lines = known.get("contents")
+    if isinstance(lines, list):
+        known["contents"] = [_known_part(line, Content) if isinstance(line, dict) else line for line in lines]
+    return known
 
 
 def _is_free_data_plain(item: Mapping[str, Any]) -> bool:
@@ -147,7 +188,7 @@ def _bad_values(value: Any, where: str, depth: int) -> Iterator[Fault]:
         if not math.isfinite(value):
             yield Fault(where, "not_a_number", "must be a finite number")
     elif isinstance(value, int):
-        if not -(2**63) <= value < 2**63:
+        if not -(2**63) <= value < 2**63 and "/properties" in where:
             yield Fault(where, "out_of_range", "must fit 64 bits; send it as a string")
     elif depth >= MAX_DEPTH and isinstance(value, dict | list):
         yield Fault(where, "too_deep", f"may nest at most {MAX_DEPTH} levels")
@@ -182,7 +223,9 @@ def _faults(error: ValidationError) -> tuple[Fault, ...]:
         parts = [part for part in each["loc"] if isinstance(part, int) or not re.search(r"[\[\]]|^constrained-", part)]
         where = "".join(f"/{_shown(part)}" for part in parts)
         code = _CODES.get(each["type"], "invalid")
-        faults.setdefault(where, Fault(where, code, each["msg"]))
+        # Where a field takes one of several types, the one that came closest says most.
+        if where not in faults or (faults[where].code == "wrong_type" and code != "wrong_type"):
+            faults[where] = Fault(where, code, each["msg"])
     return tuple(faults.values())[:_WHERE_FAULTS_LIE]
 
 

@@ -10,6 +10,7 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from app.errors import Fault, StoreUnavailable
 from app.logs import wide_event
@@ -82,6 +83,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(StoreUnavailable, _on_store)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_crash)
 
 
@@ -120,4 +122,11 @@ def _on_store(request: Request, error: Exception) -> Response:
 
 def _on_crash(request: Request, error: Exception) -> Response:
     log.error("request.failed", exc_info=error)
-    return problem_response(request, Problem("internal_error", "the operator's log has the cause under this instance"))
+    # This answer goes out around the guard, which adds the id to every other one.
+    headers = {"X-Request-Id": request.scope.get("convey.request_id", "")}
+    detail = "the operator's log has the cause under this instance"
+    return problem_response(request, Problem("internal_error", detail, headers=headers))
+
+
+def _on_disconnect(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=400)  # nobody is there to read it

@@ -46,9 +46,12 @@ def derive_without_key(source: str, event_name: str, canonical_body: bytes) -> s
 def faults_of_template(template: str) -> Sequence[str]:
     """What is wrong with a template, in words; empty when it is fine."""
     try:
-        fields = [name for _, name, spec, conversion in string.Formatter().parse(template) if name is not None]
+        parts = [part for part in string.Formatter().parse(template) if part[1] is not None]
     except ValueError:
         return ["has unbalanced braces"]
+    if any(spec or conversion for _, _, spec, conversion in parts):
+        return ["must use its fields plainly, without a conversion or a format"]
+    fields = [str(name) for _, name, _, _ in parts]
     wrong = [name for name in fields if name not in TEMPLATE_FIELDS]
     if wrong:
         return [f"may use only {', '.join('{' + name + '}' for name in sorted(TEMPLATE_FIELDS))}"]

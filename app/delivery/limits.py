@@ -37,9 +37,14 @@ class Pace:
         return "open" if self.failures >= PROBE_AFTER else "running"
 
     @property
+    def is_probe(self) -> bool:
+        """Whether the next request only asks, with a single event, how things are."""
+        return self.is_parked or self.failures >= PROBE_AFTER
+
+    @property
     def limit(self) -> int:
         """How many deliveries the next claim may take."""
-        return 1 if self.is_parked or self.failures >= PROBE_AFTER else self.items
+        return 1 if self.is_probe else self.items
 
     def may_go(self, now: datetime) -> bool:
         """Whether the lane may send now."""

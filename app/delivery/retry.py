@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.errors import Outcome, Reason
-from app.model import Delivered, Delivery, Rejected, Result, Settlement
+from app.model import Delivered, Delivery, Park, Rejected, Result, Settlement
 
 SHORTEST_WAIT = timedelta(milliseconds=100)
 LONGEST_HINT = timedelta(hours=1)
@@ -70,11 +70,15 @@ def decide(
         return Settlement(delivery, Outcome.DEAD, result.reason, result.detail, result.trace_id)
     unsure = delivery.unsure_since or (sent_at if result.is_ambiguous else None)
     attempts = delivery.attempts + 1
-    limit = min(policy.max_attempts, result.max_attempts or policy.max_attempts)
+    is_unknown = result.max_attempts is not None
+    unknown = delivery.unknown_answers + is_unknown
+    is_exhausted = attempts >= policy.max_attempts or (
+        result.max_attempts is not None and unknown >= result.max_attempts
+    )
     if unsure is not None and delivery.budget.repeat_for <= timedelta(0):
         detail = "the answer was lost, and the platform would not recognise a repeat"
         return Settlement(delivery, Outcome.DEAD, Reason.OUTCOME_UNKNOWN, detail, unsure_since=unsure)
-    if attempts >= limit:
+    if is_exhausted:
         return Settlement(delivery, Outcome.DEAD, Reason.ATTEMPTS_EXHAUSTED, result.detail, unsure_since=unsure)
     ready_at = now + max(backoff(attempts, policy, uniform), bounded(result.after))
     return Settlement(
@@ -84,12 +88,28 @@ def decide(
         result.detail,
         ready_at=min(ready_at, max(now, _end(delivery, unsure))),
         unsure_since=unsure,
+        unknown_answers=unknown,
+    )
+
+
+def parked(delivery: Delivery, park: Park, now: datetime) -> Settlement:
+    """Puts a delivery back that waits for a person: the try is not its own, and not counted."""
+    return Settlement(
+        delivery,
+        Outcome.RETRYING,
+        park.reason,
+        park.detail,
+        ready_at=now,
+        attempted=False,
+        unknown_answers=delivery.unknown_answers,
     )
 
 
 def released(delivery: Delivery, now: datetime) -> Settlement:
     """Puts a delivery back untouched: its send never left."""
-    return Settlement(delivery, Outcome.RETRYING, ready_at=now, attempted=False)
+    return Settlement(
+        delivery, Outcome.RETRYING, ready_at=now, attempted=False, unknown_answers=delivery.unknown_answers
+    )
 
 
 def _end(delivery: Delivery, unsure: datetime | None) -> datetime:

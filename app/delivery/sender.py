@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx
@@ -33,9 +34,9 @@ class Sender:
         if transport is None:
             # Plain http goes to loopback only (base_url allows nothing else): never through a proxy.
             plain = httpx.AsyncHTTPTransport(limits=limits)
-            self._client = httpx.AsyncClient(limits=limits, mounts={"http://": plain})
+            self._client = httpx.AsyncClient(limits=limits, mounts={"http://": plain}, cookies=_no_cookies())
         else:
-            self._client = httpx.AsyncClient(transport=transport)
+            self._client = httpx.AsyncClient(transport=transport, cookies=_no_cookies())
 
     async def close(self) -> None:
         """Close the connections."""
@@ -48,15 +49,17 @@ class Sender:
         the cancellation on; `progress` then tells whether anything had left.
         """
         headers = {"content-type": "application/json", **call.headers, **call.secret_headers}
-        request = self._client.build_request(
-            call.method,
-            call.url,
-            params=dict(call.secret_params) or None,
-            content=call.body,
-            headers=headers,
-            timeout=timeout_s,
-            extensions={"trace": progress.trace},
-        )
+        try:
+            request = self._client.build_request(
+                call.method,
+                httpx.URL(call.url).copy_merge_params(dict(call.secret_params)),
+                content=call.body,
+                headers=headers,
+                timeout=timeout_s,
+                extensions={"trace": progress.trace},
+            )
+        except (httpx.InvalidURL, UnicodeError) as error:
+            return NoReply(Reason.NETWORK, False, f"this is no request: {type(error).__name__}")
         try:
             response = await self._client.send(request, stream=True)
             try:
@@ -77,3 +80,8 @@ class Sender:
             # The class alone: the text of these errors may hold the URL, and with it a token.
             return NoReply(Reason.NETWORK, progress.has_left, type(error).__name__)
         return HttpReply(response.status_code, dict(response.headers), bytes(body))
+
+
+def _no_cookies() -> CookieJar:
+    """A jar that keeps nothing: one account's session is no business of the next request."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=[]))

@@ -135,8 +135,11 @@ class Outbox(Protocol):
         `unsure_since` set to the start of the first such claim.
         """
 
-    async def extend(self, deliveries: Sequence[Delivery], lease: timedelta) -> None:
-        """Move the end of the leases to now + lease; a stale token changes nothing."""
+    async def extend(self, deliveries: Sequence[Delivery], lease: timedelta) -> Sequence[Delivery]:
+        """Move the end of the leases to now + lease; returns those still held, in order.
+
+        A stale token changes nothing: that delivery is somebody else's by now, or settled.
+        """
 
     async def settle(self, settlements: Sequence[Settlement]) -> int:
         """End claims, in one durable step; returns how many took effect.

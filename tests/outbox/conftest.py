@@ -10,7 +10,6 @@ pytest.register_assert_rewrite(
     *(f"tests.outbox.contract_{part}" for part in ("accept", "ids", "lease", "settle", "dead", "journal", "survival")),
     "tests.outbox.contract",
     "tests.outbox.model_based",
-    "tests.outbox.support",
 )
 
 

@@ -21,7 +21,7 @@ from app.outbox.sqlite.schema import STATE_PENDING, STATES
 _READY = """
 SELECT event, attempts + (token IS NOT NULL),
   CASE WHEN token IS NULL THEN unsure_since ELSE coalesce(unsure_since, claimed_at) END,
-  limited, window_until, pair_until, repeat_for
+  limited, window_until, pair_until, repeat_for, unknown_answers
 FROM deliveries WHERE lane = ? AND state = 0 AND ready_at <= ? ORDER BY ready_at, event LIMIT ?
 """
 # A token that is still there belongs to a claim that nobody ended: its attempt counts, and its end is unknown.
@@ -84,9 +84,10 @@ def claim(connection: sqlite3.Connection, request: ClaimRequest, now: int, warm:
             limited=bool(limited),
             attempts=attempts,
             unsure_since=None if unsure_since is None else from_us(unsure_since),
+            unknown_answers=unknown_answers,
             claimed_until=claimed_until,
         )
-        for event, attempts, unsure_since, limited, window_until, pair_until, repeat_for in rows
+        for event, attempts, unsure_since, limited, window_until, pair_until, repeat_for, unknown_answers in rows
     ]
 
 
@@ -106,17 +107,29 @@ def settle(
             settlement.ready_at,
             settlement.attempted,
             settlement.unsure_since,
+            settlement.unknown_answers,
         ].append(settlement)
     effective = 0
     closed: list[int] = []
-    for (destination, token, outcome, reason, detail, trace, ready_at, attempted, unsure), members in groups.items():
+    for (
+        destination,
+        token,
+        outcome,
+        reason,
+        detail,
+        trace,
+        ready_at,
+        attempted,
+        unsure,
+        unknown,
+    ), members in groups.items():
         lane = lanes[destination]
         keys = orjson.dumps([member.delivery.key for member in members]).decode()
         if outcome is Outcome.RETRYING:
             effective += connection.execute(
                 "UPDATE deliveries SET token = NULL, claimed_at = NULL, ready_at = ?, reason = coalesce(?, reason), "
                 "detail = coalesce(?, detail), trace_id = coalesce(?, trace_id), attempts = attempts + ?, "
-                "unsure_since = coalesce(unsure_since, ?) "
+                "unsure_since = coalesce(unsure_since, ?), unknown_answers = ? "
                 "WHERE event IN (SELECT value FROM json_each(?)) AND lane = ? AND state = 0 AND token = ?",
                 (
                     to_us(ready_at) if ready_at is not None else now,
@@ -125,6 +138,7 @@ def settle(
                     trace,
                     int(attempted),
                     None if unsure is None else to_us(unsure),
+                    unknown,
                     keys,
                     lane,
                     token,
@@ -174,14 +188,18 @@ def drop_bodies(connection: sqlite3.Connection, events: Sequence[int]) -> set[in
 
 def extend(
     connection: sqlite3.Connection, deliveries: Sequence[Delivery], lanes: dict[str, int], ready_at: int
-) -> None:
-    """Move the ends of leases in the open transaction."""
+) -> Sequence[Delivery]:
+    """Move the ends of leases in the open transaction; returns those still held."""
     groups: defaultdict[tuple[str, bytes], list[int]] = defaultdict(list)
     for delivery in deliveries:
         groups[delivery.destination, delivery.token].append(delivery.key)
-    for (destination, token), keys in groups.items():
-        connection.execute(
+    held = {
+        (destination, event)
+        for (destination, token), keys in groups.items()
+        for (event,) in connection.execute(
             "UPDATE deliveries SET ready_at = ? WHERE event IN (SELECT value FROM json_each(?)) AND lane = ? "
-            "AND state = ? AND token = ?",
+            "AND state = ? AND token = ? RETURNING event",
             (ready_at, orjson.dumps(keys).decode(), lanes[destination], STATE_PENDING, token),
         )
+    }
+    return [delivery for delivery in deliveries if (delivery.destination, delivery.key) in held]

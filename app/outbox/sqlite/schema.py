@@ -66,6 +66,7 @@ CREATE TABLE deliveries (
   pair_until INTEGER,
   repeat_for INTEGER NOT NULL,
   attempts INTEGER NOT NULL,
+  unknown_answers INTEGER NOT NULL DEFAULT 0,
   token BLOB,
   claimed_at INTEGER,
   unsure_since INTEGER,

@@ -200,16 +200,17 @@ class SqliteStore:
         ).fetchone()
         return row[0] if row else float("inf")
 
-    async def extend(self, deliveries: Sequence[Delivery], lease: timedelta) -> None:
+    async def extend(self, deliveries: Sequence[Delivery], lease: timedelta) -> Sequence[Delivery]:
         """See `Outbox.extend`."""
-        await self._writer.do(self._extend, (deliveries, lease), len(deliveries) // 4 + 1)
+        return await self._writer.do(self._extend, (deliveries, lease), len(deliveries) // 4 + 1)
 
     def _extend(
         self, connection: sqlite3.Connection, calls: Sequence[tuple[Sequence[Delivery], timedelta]]
-    ) -> Answers[None]:
-        for deliveries, lease in calls:
+    ) -> Answers[Sequence[Delivery]]:
+        return [
             claims.extend(connection, deliveries, self._lanes, to_us(self._now() + lease))
-        return [None] * len(calls), None
+            for deliveries, lease in calls
+        ], None
 
     async def settle(self, settlements: Sequence[Settlement]) -> int:
         """See `Outbox.settle`."""
@@ -384,8 +385,8 @@ class SqliteStore:
         return self._end_dead(
             connection,
             calls,
-            "UPDATE deliveries SET state = 0, ready_at = ?, attempts = 0, reason = NULL, detail = NULL, "
-            "settled_at = NULL WHERE event = ? AND lane = ?",
+            "UPDATE deliveries SET state = 0, ready_at = ?, attempts = 0, unknown_answers = 0, reason = NULL, "
+            "detail = NULL, settled_at = NULL WHERE event = ? AND lane = ?",
             PENDING,
         )
 

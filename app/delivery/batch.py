@@ -1,0 +1,272 @@
+"""One claimed batch on its way: gate -> build -> send -> read -> settle, taken apart where it fails as a whole.
+
+Whatever the claim brought stays claimed until it is settled, however long the taking apart lasts; what is somebody
+else's by then is not sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from app.delivery.retry import RetryPolicy, decide, gate, parked, released
+from app.delivery.sender import Progress, Sender
+from app.destinations.base import Destination
+from app.errors import Outcome, Reason
+from app.logs import wide_event
+from app.metrics import Metrics
+from app.model import (
+    Delivered,
+    Delivery,
+    HttpCall,
+    HttpReply,
+    NoReply,
+    Park,
+    Rejected,
+    Result,
+    Retry,
+    Settlement,
+    Split,
+)
+from app.outbox.port import Outbox
+
+log = logging.getLogger("convey.delivery")
+
+UNBUILDABLE_ATTEMPTS = 5
+
+Whole = Sequence[Result] | Split | Park | None
+"""The verdict on one request: a result per delivery, a word for the batch, or None when it never left."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneConfig:
+    """What a lane needs to know of its destination."""
+
+    name: str
+    destination: Destination[Any]
+    settings: Any
+    linger: timedelta
+    timeout: timedelta
+    lease: timedelta
+    max_items: int
+    max_in_flight: int
+    retry: RetryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every batch of a lane works with. `abandoned` is set when what is under way is to be cut short."""
+
+    outbox: Outbox
+    sender: Sender
+    metrics: Metrics
+    now: Callable[[], datetime]
+    uniform: Callable[[], float]
+    abandoned: asyncio.Event
+    answered: Callable[[Whole], None]
+    """Told the verdict on every request, for the lane's pace."""
+
+
+class Batch:
+    """The deliveries of one claim."""
+
+    def __init__(self, deliveries: Sequence[Delivery], config: LaneConfig, around: Surroundings) -> None:
+        self._config = config
+        self._around = around
+        self._open = {delivery.key: delivery for delivery in deliveries}
+        self._held_until = deliveries[0].claimed_until
+
+    async def run(self) -> None:
+        """Deliver, retry later or end every one of them."""
+        now = self._around.now()
+        ended = [gate(delivery, now, self._config.timeout) for delivery in self._open.values()]
+        await self._settle([settlement for settlement in ended if settlement is not None])
+        for call in await self._build(tuple(self._open.values())):
+            await self._deliver(call)
+
+    async def _build(self, deliveries: Sequence[Delivery]) -> Sequence[HttpCall]:
+        """The requests for what is still ours of `deliveries`."""
+        if not deliveries:
+            return ()
+        try:
+            return self._config.destination.build(deliveries, self._config.settings)
+        except Exception as error:  # a fault of ours in one event: find it, spare the others
+            if len(deliveries) > 1:
+                left, right = _halves(deliveries)
+                return [*await self._build(left), *await self._build(right)]
+            name = self._config.name
+            log.error("delivery.build_failed", exc_info=error, extra={"fields": {"destination": name}})
+            detail = f"the request could not be built: {type(error).__name__}"
+            result = Retry(Reason.PLATFORM_ERROR, detail=detail, max_attempts=UNBUILDABLE_ATTEMPTS)
+            await self._conclude(deliveries, [result], self._around.now())
+            return ()
+
+    async def _deliver(self, call: HttpCall) -> None:
+        """Send one call and settle its deliveries."""
+        around = self._around
+        if around.abandoned.is_set():
+            await self._release(call.deliveries)
+            return
+        await self._keep_leases()
+        ours = tuple(delivery for delivery in call.deliveries if delivery.key in self._open)
+        if len(ours) < len(call.deliveries):
+            for smaller in await self._build(ours):
+                await self._deliver(smaller)
+            return
+        sent_at = around.now()
+        began = time.perf_counter()
+        progress = Progress()
+        reply = await self._send(call, progress)
+        verdict = self._read(reply, call.deliveries)
+        self._observe(call, reply, verdict, time.perf_counter() - began)
+        around.answered(verdict)
+        if verdict is None:
+            await self._release(call.deliveries)
+        elif isinstance(verdict, Split):
+            for part in _parts(call.deliveries, verdict):
+                for smaller in await self._build(part):
+                    await self._deliver(smaller)
+        elif isinstance(verdict, Park):
+            await self._settle([parked(delivery, verdict, around.now()) for delivery in call.deliveries])
+        else:
+            await self._conclude(call.deliveries, verdict, sent_at)
+
+    async def _keep_leases(self) -> None:
+        """Make sure that the leases outlive the next send, those of the parts that wait for their turn as well."""
+        config, around = self._config, self._around
+        if self._held_until is None or self._held_until - around.now() >= config.lease * 0.75:
+            return
+        held = await around.outbox.extend(tuple(self._open.values()), config.lease)
+        self._held_until = around.now() + config.lease
+        self._open = {delivery.key: delivery for delivery in held}
+
+    async def _send(self, call: HttpCall, progress: Progress) -> HttpReply | NoReply | None:
+        """The answer; None when the send was cut short before anything had left."""
+        timeout_s = self._config.timeout.total_seconds()
+        sending = asyncio.ensure_future(self._around.sender.send(call, timeout_s, progress))
+        abandoned = asyncio.ensure_future(self._around.abandoned.wait())
+        try:
+            # The client bounds each phase; this bounds the whole: a dripping answer must not outlive the lease.
+            await asyncio.wait({sending, abandoned}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                return sending.result()
+            if not abandoned.done():
+                return NoReply(Reason.TIMEOUT, progress.has_left, "no answer in time")
+            return NoReply(Reason.NETWORK, True, "cut short by shutdown") if progress.has_left else None
+        finally:
+            abandoned.cancel()
+            if not sending.done():
+                sending.cancel()
+                await asyncio.wait({sending})
+
+    def _read(self, reply: HttpReply | NoReply | None, deliveries: Sequence[Delivery]) -> Whole:
+        if reply is None:
+            return None
+        if isinstance(reply, NoReply):
+            return [Retry(reply.reason, detail=reply.detail, is_ambiguous=reply.is_ambiguous)] * len(deliveries)
+        try:
+            verdict = self._config.destination.read(reply, deliveries)
+        except Exception as error:  # whatever the platform sent, the lane must go on
+            name = self._config.name
+            log.error("delivery.read_failed", exc_info=error, extra={"fields": {"destination": name}})
+            unread = Retry(Reason.PLATFORM_ERROR, detail="the answer could not be read", is_ambiguous=True)
+            return [unread] * len(deliveries)
+        if isinstance(verdict, Split) and len(deliveries) == 1:
+            return [Rejected(detail=verdict.detail, trace_id=verdict.trace_id)]
+        return verdict
+
+    async def _conclude(self, deliveries: Sequence[Delivery], results: Sequence[Result], sent_at: datetime) -> None:
+        now = self._around.now()
+        chance = self._around.uniform()  # one for all: what failed together can go together again
+        await self._settle(
+            [
+                decide(delivery, result, sent_at, now, self._config.retry, chance)
+                for delivery, result in zip(deliveries, results, strict=True)
+            ]
+        )
+
+    async def _release(self, deliveries: Sequence[Delivery]) -> None:
+        now = self._around.now()
+        await self._settle([released(delivery, now) for delivery in deliveries])
+
+    async def _settle(self, settlements: Sequence[Settlement]) -> None:
+        if not settlements:
+            return
+        # Shielded: what a platform answered must be kept even if the lane is cancelled now.
+        await asyncio.shield(self._around.outbox.settle(settlements))
+        for settlement in settlements:
+            self._open.pop(settlement.delivery.key, None)
+        name, metrics = self._config.name, self._around.metrics
+        settled = Counter(
+            (settlement.outcome, settlement.reason or "")
+            for settlement in settlements
+            if settlement.outcome is not Outcome.RETRYING
+        )
+        for (outcome, reason), number in settled.items():
+            metrics.deliveries.labels(name, outcome, reason).inc(number)
+        now = self._around.now()
+        latency = metrics.delivery_latency.labels(name)
+        for settlement in settlements:
+            if settlement.outcome is Outcome.DELIVERED:
+                latency.observe((now - settlement.delivery.accepted_at).total_seconds())
+
+    def _observe(self, call: HttpCall, reply: HttpReply | NoReply | None, verdict: Whole, seconds: float) -> None:
+        word = _word(verdict)
+        name, metrics = self._config.name, self._around.metrics
+        metrics.attempts.labels(name, word).inc()
+        metrics.attempt_duration.labels(name, word).observe(seconds)
+        metrics.batch_items.labels(name).observe(len(call.deliveries))
+        wide_event(
+            log,
+            "delivery.attempted",
+            destination=name,
+            verdict=word,
+            code=reply.status if isinstance(reply, HttpReply) else None,
+            detail=_detail(verdict),
+            items=len(call.deliveries),
+            body_bytes=len(call.body),
+            duration_ms=round(seconds * 1000, 1),
+            event_ids=[delivery.event_id for delivery in call.deliveries[:10]],
+        )
+
+
+def _halves(deliveries: Sequence[Delivery]) -> tuple[Sequence[Delivery], Sequence[Delivery]]:
+    middle = (len(deliveries) + 1) // 2
+    return deliveries[:middle], deliveries[middle:]
+
+
+def _parts(deliveries: Sequence[Delivery], verdict: Split) -> Sequence[Sequence[Delivery]]:
+    """The batches to try instead: the rest without the named suspects and each of those alone, or two halves."""
+    suspects = sorted({position for position in verdict.suspects if 0 <= position < len(deliveries)})
+    if suspects and len(suspects) < len(deliveries):
+        rest = [delivery for position, delivery in enumerate(deliveries) if position not in suspects]
+        return [rest, *([deliveries[position]] for position in suspects)]
+    return _halves(deliveries)
+
+
+def _word(verdict: Whole) -> str:
+    """The verdict on a whole request, in the metrics' words."""
+    if verdict is None:
+        return "network"
+    if isinstance(verdict, Split):
+        return "split"
+    if isinstance(verdict, Park):
+        return "credentials"
+    delivered = sum(isinstance(result, Delivered) for result in verdict)
+    if delivered:
+        return "delivered" if delivered == len(verdict) else "partial"
+    first = next((result for result in verdict if isinstance(result, Retry)), None)
+    return str(first.reason) if first is not None else "rejected"
+
+
+def _detail(verdict: Whole) -> str | None:
+    """The first words of the platform, where it had any to say against the request."""
+    if verdict is None or isinstance(verdict, Split | Park):
+        return verdict.detail if verdict is not None else None
+    return next((result.detail for result in verdict if not isinstance(result, Delivered) and result.detail), None)

@@ -1,0 +1,169 @@
+"""From parsed events to answers, over an outbox that is told what to do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from app import ingest, pipeline
+from app.errors import Fault, Status, StoreUnavailable
+from app.ingest import Ingest, IngestResult, Parsed
+from app.metrics import Metrics
+from app.model import Accepted, Event, Plan, Warn
+from tests.factories import START
+from tests.pipeline.support import policy, route, wire
+
+pytestmark = pytest.mark.anyio
+
+TOLD = Warn("unknown_field", "/shiny", "dropped")
+FAULT = Fault("/event_name", "missing", "is required")
+
+
+class Outbox:
+    """Takes every plan, or does what it is told with them."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[str | None]] = []
+        self.answer: Callable[[Plan], Accepted] = lambda plan: Accepted(
+            plan.id_request.derived, Status.ACCEPTED, plan.verdicts
+        )
+
+    async def accept(self, plans: Sequence[Plan]) -> Sequence[Accepted]:
+        self.calls.append([plan.id_request.transaction for plan in plans])
+        return [self.answer(plan) for plan in plans]
+
+
+def item(transaction: str, **over: Any) -> Parsed:
+    """An event as parsed, with a warning."""
+    return Parsed(Event.model_validate(wire(transaction_id=transaction, **over)), (TOLD,))
+
+
+def bad() -> Parsed:
+    """An event that could not be parsed."""
+    return Parsed(None, (TOLD,), (FAULT,))
+
+
+class Setup:
+    """An ingest with its outbox and its numbers."""
+
+    def __init__(self) -> None:
+        self.outbox = Outbox()
+        self.metrics = Metrics("0", ["shop"], ["one"])
+        self.ingest = Ingest(
+            self.outbox,  # type: ignore[arg-type]
+            {"shop": policy(route())},
+            self.metrics,
+            lambda: START,
+        )
+
+    async def take(self, *items: Parsed) -> Sequence[IngestResult]:
+        """What becomes of these."""
+        return await self.ingest.take("shop", items)
+
+    def count(self, name: str, **labels: str) -> float | None:
+        """One number."""
+        return self.metrics.registry.get_sample_value(name, labels)
+
+
+@pytest.fixture
+def setup() -> Setup:
+    return Setup()
+
+
+async def test_results_keep_the_order_of_the_request(setup: Setup) -> None:
+    results = await setup.take(item("A"), bad(), item("B", hold=True), item("C"))
+    assert [result.status for result in results] == [Status.ACCEPTED, Status.INVALID, Status.INVALID, Status.ACCEPTED]
+    assert [result.accepted.event_id if result.accepted else None for result in results] == [
+        "purchase_A",
+        None,
+        None,
+        "purchase_C",
+    ]
+    assert setup.outbox.calls == [["A", "C"]]
+    assert results[1].faults == (FAULT,)
+    assert [fault.pointer for fault in results[2].faults] == ["/hold"]
+    assert all(TOLD in result.warnings for result in results)
+
+
+async def test_warnings_of_parsing_and_planning_are_told_together(setup: Setup) -> None:
+    (result,) = await setup.take(item("A", event_name="order completed", consent={}))
+    assert [warning.code for warning in result.warnings] == ["unknown_field", "event_name_alias"]
+
+
+async def test_the_store_is_left_alone_when_there_is_nothing_to_keep(setup: Setup) -> None:
+    (result,) = await setup.take(bad())
+    assert result.status is Status.INVALID
+    assert setup.outbox.calls == []
+
+
+async def test_a_fault_of_ours_in_planning_costs_one_event(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def sometimes(event: Event, *rest: Any) -> Plan:
+        if event.transaction_id == "B":
+            raise ZeroDivisionError("zq7x")
+        return pipeline.plan(event, *rest)
+
+    monkeypatch.setattr(ingest, "plan", sometimes)
+    results = await setup.take(item("A"), item("B"), item("C"))
+    assert [result.status for result in results] == [Status.ACCEPTED, Status.INVALID, Status.ACCEPTED]
+    assert [fault.code for fault in results[1].faults] == ["unprocessable"]
+    assert "zq7x" not in results[1].faults[0].detail
+    assert [record.msg for record in caplog.records if record.levelno >= logging.ERROR] == ["event.plan_failed"]
+
+
+async def test_a_fault_of_ours_in_accepting_costs_one_event(setup: Setup) -> None:
+    taken = setup.outbox.answer
+
+    def sometimes(plan: Plan) -> Accepted:
+        if plan.id_request.transaction == "B":
+            raise TypeError("zq7x")
+        return taken(plan)
+
+    setup.outbox.answer = sometimes
+    results = await setup.take(item("A"), item("B"), bad(), item("C"))
+    assert [result.status for result in results] == [
+        Status.ACCEPTED,
+        Status.INVALID,
+        Status.INVALID,
+        Status.ACCEPTED,
+    ]
+    assert [fault.code for fault in results[1].faults] == ["unprocessable"]
+    assert TOLD in results[1].warnings
+    assert results[3].accepted is not None
+    assert results[3].accepted.event_id == "purchase_C"
+
+
+async def test_a_store_that_cannot_keep_fails_the_whole_request(setup: Setup) -> None:
+    def never(plan: Plan) -> Accepted:
+        raise StoreUnavailable("full")
+
+    setup.outbox.answer = never
+    with pytest.raises(StoreUnavailable):
+        await setup.take(item("A"), item("B"))
+    assert len(setup.outbox.calls) == 1
+    assert setup.count("convey_events_total", source="shop", status="accepted") == 0
+
+
+async def test_large_requests_let_others_in_between(setup: Setup) -> None:
+    results = await setup.take(*(item(str(number)) for number in range(250)))
+    assert {result.status for result in results} == {Status.ACCEPTED}
+    assert setup.outbox.calls == [[str(number) for number in range(250)]]
+
+
+async def test_events_and_outcomes_are_counted(setup: Setup) -> None:
+    await setup.take(item("A"), item("B", consent={}), bad())
+    setup.outbox.answer = lambda plan: Accepted("x", Status.DUPLICATE, plan.verdicts)
+    await setup.take(item("A"))
+    setup.outbox.answer = lambda plan: Accepted("x", Status.CONFLICT, {})
+    await setup.take(item("A"))
+    assert {
+        status: setup.count("convey_events_total", source="shop", status=status)
+        for status in ("accepted", "invalid", "duplicate", "conflict")
+    } == {"accepted": 2, "invalid": 1, "duplicate": 1, "conflict": 1}
+    name = "convey_ingest_outcomes_total"
+    assert setup.count(name, destination="one", outcome="queued", reason="") == 1
+    assert setup.count(name, destination="one", outcome="denied", reason="consent_missing") == 1
