@@ -122,9 +122,17 @@ class Ingest:
             self._metrics.ingest_outcomes.labels(*labels).inc(number)
 
 
+_CONFLICT = Warn(
+    "id_conflict",
+    "/event_id",
+    "this id belongs to another transaction, or this transaction has another id: nothing was queued, as it would "
+    "vanish or count twice; send the id of the order's first event, or set on_conflict: send for the source",
+)
 _UNPROCESSABLE = Fault("", "unprocessable", "this event could not be processed; the operator's log says why")
 
 
 def _answer(accepted: Accepted | None, planned: Plan, item: Parsed) -> IngestResult:
     warnings = item.warnings + planned.warnings
+    if accepted is not None and accepted.status is Status.CONFLICT:
+        warnings += (_CONFLICT,)
     return IngestResult(accepted, warnings, () if accepted is not None else (_UNPROCESSABLE,))

@@ -90,8 +90,8 @@ FIELDS = frozenset(
 
 MAX_TEXT = 500
 _OWN = ("app", "convey")
-_CHATTY = ("httpx", "httpcore", "uvicorn.access", "asyncio")
-"""Loggers whose lines below WARNING hold URLs with their query, or say nothing."""
+_CHATTY = ("httpx", "httpcore", "uvicorn.access", "uvicorn.error", "asyncio")
+"""Loggers whose lines below WARNING hold URLs with their query, or say nothing without their arguments."""
 
 
 class JsonFormatter(logging.Formatter):

@@ -22,6 +22,7 @@ from starlette.routing import Route
 
 from app import __version__
 from app.api import events, health, ledger, problems
+from app.api.connection import BoundedProtocol
 from app.api.guards import Guard
 from app.config import Settings
 from app.errors import ConveyError
@@ -41,6 +42,8 @@ def create_app(runtime: Runtime) -> FastAPI:
         description=DESCRIPTION,
         docs_url="/docs" if server.docs else None,
         redoc_url=None,
+        # A redirect would name the host the client claims, and a client would follow it with key and body.
+        redirect_slashes=False,
         openapi_url="/openapi.json" if server.docs else None,
     )
     app.state.keys = runtime.keys
@@ -130,6 +133,8 @@ def _server_config(app: Any, settings: Settings, host: str, port: int) -> uvicor
         app,
         host=host,
         port=port,
+        http=BoundedProtocol,
+        ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -167,7 +172,7 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[int, i
                 if started is not None:
                     started(api.port, metrics_server.port)
                 await runtime.until_failed_or(stop)
-                runtime.health.report("shutting down")
+                runtime.health.close()
             await runtime.drain()
 
 

@@ -20,7 +20,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from app.errors import Outcome, Reason, Status
 
@@ -32,7 +32,18 @@ Url = Annotated[str, StringConstraints(max_length=8192)]
 Values = Text | Annotated[list[Text | None], Field(max_length=100)] | None
 """An identifier as sent: one string, a list of them, or nothing. Raw, or already SHA-256 in hex."""
 
-Amount = Annotated[Decimal, Field(ge=0, max_digits=20, decimal_places=6, allow_inf_nan=False, examples=["129.90"])]
+
+def _plain_amount(value: Any) -> Any:
+    if isinstance(value, str) and (not value.isascii() or "_" in value):
+        raise ValueError("must be a number such as 12.90, with a point and without separators")
+    return value
+
+
+Amount = Annotated[
+    Decimal,
+    BeforeValidator(_plain_amount),
+    Field(ge=0, max_digits=20, decimal_places=6, allow_inf_nan=False, examples=["129.90"]),
+]
 
 Flag = Annotated[int, Field(ge=0, le=1)]
 

@@ -6,9 +6,11 @@ destinations are arguments; the store is not known here.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -19,7 +21,7 @@ from app.consent.signals import ConsentSignals, read_signals
 from app.dedup.event_id import DEFAULT_TEMPLATE, derive, derive_without_key
 from app.destinations.base import DEDUP_WINDOW, Admit, Destination
 from app.errors import Fault, InvalidEvent, Outcome, Reason
-from app.event_names import canonical_name
+from app.event_names import STANDARD_EVENTS, canonical_name
 from app.hashing.codes import Code
 from app.hashing.identity import hash_identity
 from app.hashing.ids import lead_id
@@ -158,6 +160,9 @@ def _faults(event: Event, policy: SourcePolicy) -> Iterable[Fault]:
         ("/transaction_id", event.transaction_id),
         ("/occurrence", event.occurrence),
     ):
+        # A name is trimmed; an id goes out as it came.
+        if text and not (text.strip() and (text.strip() if pointer == "/event_name" else text).isprintable()):
+            yield Fault(pointer, "invalid_characters", "must not be blank or hold control or invisible characters")
         kind = find_in_id(text) if text else None
         if kind is not None:
             yield Fault(pointer, "personal_data", f"holds what looks like personal data ({kind}); send an id instead")
@@ -232,6 +237,14 @@ def _gates(event: Event, policy: SourcePolicy, signals: ConsentSignals) -> Mappi
     return gates
 
 
+_TOO_LATE = Warn(
+    "dedup_window_passed",
+    "/event_time",
+    "so old that platforms can no longer pair it with the pixel's copy: it will expire unsent; if this source has no "
+    "pixel, set pixel: false",
+)
+
+
 def _route(
     hashed: HashedEvent,
     policy: SourcePolicy,
@@ -255,7 +268,10 @@ def _route(
             continue
         warnings += [warn for warn in admission.warnings if warn not in warnings]
         verdicts[route.name] = Verdict(Outcome.QUEUED, limited=gate.limited)
-        deliveries.append(PlannedDelivery(route.name, _budget(hashed, policy, admission), gate.limited))
+        budget = _budget(hashed, policy, admission)
+        if budget.pair_until is not None and budget.pair_until <= now and _TOO_LATE not in warnings:
+            warnings.append(_TOO_LATE)
+        deliveries.append(PlannedDelivery(route.name, budget, gate.limited))
     return verdicts, deliveries
 
 
@@ -311,6 +327,18 @@ def _id_request(
     )
 
 
+_PLACEHOLDERS = frozenset({"undefined", "null", "none", "nan", "n/a", "[object object]", "0", "-"})
+
+
+@lru_cache(maxsize=1024)
+def _custom_words(name: str) -> str:
+    """That a name is none of the standard ones, and which of them it resembles."""
+    close = difflib.get_close_matches(name.lower(), [standard.lower() for standard in STANDARD_EVENTS], 1, 0.75)
+    meant = next((standard for standard in STANDARD_EVENTS if [standard.lower()] == close), None)
+    hint = f"; did you mean {meant}?" if meant else ""
+    return f"is no standard event: sent as a custom event, which platforms do not optimise for{hint}"
+
+
 def _advice(hashed: HashedEvent, transaction: str | None, has_id: bool) -> Sequence[Warn]:
     """What usually goes wrong with events like this one."""
     warnings = []
@@ -318,6 +346,12 @@ def _advice(hashed: HashedEvent, transaction: str | None, has_id: bool) -> Seque
         warnings.append(
             Warn("transaction_id_missing", "/transaction_id", "the event_id was derived from the event's content")
         )
+    if transaction is not None and transaction.strip().lower() in _PLACEHOLDERS:
+        warnings.append(
+            Warn("transaction_id_placeholder", "/transaction_id", "looks like a missing value: every such order is one")
+        )
+    if hashed.is_custom:
+        warnings.append(Warn("event_name_custom", "/event_name", _custom_words(hashed.event_name)))
     if hashed.event_name == "Purchase" and not hashed.custom_data.contents:
         warnings.append(
             Warn("contents_missing", "/custom_data/contents", "a Purchase without contents serves no catalogue ads")

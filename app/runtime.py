@@ -133,7 +133,7 @@ class Runtime:
                 await self.store.probe()
         except (StoreUnavailable, TimeoutError) as error:
             reason = str(error) or "the store does not answer in time"
-        if self.health.report(reason):
+        if self.health.report(reason) and not self.health.is_closing:
             level = logging.INFO if reason is None else logging.ERROR
             wide_event(log, "readiness", level=level, state="unready" if reason else "ready", detail=reason)
 

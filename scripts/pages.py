@@ -49,13 +49,15 @@ def api_page() -> str:
     for module in (events, ledger, health):
         for route in module.router.routes:
             call: Any = route
-            method = min(call.methods - {"HEAD"})
+            if not call.include_in_schema:
+                continue
+            (method,) = call.methods
             lines.append(
-                f"| `{method} {call.path}` | {scopes[call.operation_id]} | {call.status_code or 200} | {call.summary} |"
+                f"| `{method} {call.path.replace(':path', '')}` | {scopes[call.operation_id]} | {call.status_code or 200} | {call.summary} |"
             )
     lines += [
         "",
-        "A batch is `{\"events\": [...]}`, up to 1000. Results come in the order of the events. `status` is",
+        'A batch is `{"events": [...]}`, up to 1000. Results come in the order of the events. `status` is',
         "`accepted`, `duplicate` (seen before, nothing new to queue), `conflict` (the id belongs to another",
         "transaction, or the transaction has another id: nothing is queued) or `invalid` (see `errors`; its",
         "neighbours go through).",

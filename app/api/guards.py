@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import re
@@ -20,6 +21,9 @@ from app.logs import wide_event
 from app.metrics import Metrics
 
 log = logging.getLogger("convey.http")
+
+BODY_TIMEOUT_S = 30.0
+"""How long the next piece of a body may take."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
@@ -95,6 +99,10 @@ class Guard:
         scope["convey.request_id"] = request_id
         status = 500
         received = 0
+        has_all = False
+        too_slow = Problem(
+            "body_too_slow", "the rest of the body did not come in time", headers={"Connection": "close"}
+        )
         too_large = Problem(
             "body_too_large",
             f"the body may have at most {self._max_body_bytes} bytes; send fewer events at once",
@@ -103,10 +111,15 @@ class Guard:
         )
 
         async def counted() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, has_all
+            try:
+                async with asyncio.timeout(None if has_all else BODY_TIMEOUT_S):
+                    message = await receive()
+            except TimeoutError as error:
+                raise too_slow from error
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
+                has_all = not message.get("more_body", False)
                 if received > self._max_body_bytes:
                     raise too_large
             return message

@@ -21,6 +21,11 @@ class Health:
         self._checked_at = float("-inf")
         self._reason: str | None = "starting"
         self._progress: dict[str, float] = {}
+        self.is_closing = False
+
+    def close(self) -> None:
+        """Be unready from now on, whatever is reported: the process is about to end."""
+        self.is_closing = True
 
     def report(self, reason: str | None) -> bool:
         """Note whether events can be kept now: None when they can, else why not. Returns whether that changed."""
@@ -35,6 +40,8 @@ class Health:
 
     def unready_reason(self) -> str | None:
         """Why events cannot be accepted durably now; None when they can. An old check counts as no check."""
+        if self.is_closing:
+            return "shutting down"
         if self._reason is None and self._clock() - self._checked_at > STALE_AFTER_S:
             return "the last check is too old"
         return self._reason
@@ -45,6 +52,7 @@ class Health:
         return [lane for lane, at in self._progress.items() if now - at > 4 * STALE_AFTER_S]
 
 
+@router.head("/livez", include_in_schema=False)
 @router.get("/livez", operation_id="livez", summary="Does the process make progress?")
 async def livez(request: Request) -> Response:
     """200 while the process answers and its lanes go round; 503 when a lane has stalled."""
@@ -54,6 +62,7 @@ async def livez(request: Request) -> Response:
     return Response(orjson.dumps(body), 503 if stalled else 200, media_type="application/json")
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", operation_id="readyz", summary="Can events be accepted durably?")
 async def readyz(request: Request) -> Response:
     """200 while an event would be kept; 503 otherwise. What platforms answer plays no part."""

@@ -37,6 +37,7 @@ _CODES = {
     "decimal_max_digits": "out_of_range",
     "decimal_whole_digits": "out_of_range",
     "int_parsing_size": "out_of_range",
+    "value_error": "malformed",
     "finite_number": "not_a_number",
     "greater_than_equal": "out_of_range",
     "less_than_equal": "out_of_range",
@@ -45,6 +46,25 @@ _CODES = {
     "too_long": "too_long",
     "literal_error": "not_allowed",
     "string_unicode": "invalid_characters",
+}
+_WORDS = {
+    "missing": "is required",
+    "string_type": "must be a string",
+    "list_type": "must be a string or a list of strings",
+    "dict_type": "must be a JSON object",
+    "model_type": "must be a JSON object",
+    "model_attributes_type": "must be a JSON object",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "decimal_type": "must be a number, or a string such as 12.90",
+    "decimal_parsing": "must be a number such as 12.90, with a point and without separators",
+    "finite_number": "must be a finite number",
+    "value_error": "must be a number such as 12.90, with a point and without separators",
+    "string_unicode": "holds characters that are no valid text",
+    "too_long": "has too many items",
 }
 _PLAIN_KEY = re.compile(r"[A-Za-z_$][A-Za-z0-9_$.\- ]{0,63}", re.ASCII)
 _WHERE_FAULTS_LIE = 20
@@ -225,7 +245,7 @@ def _faults(error: ValidationError) -> tuple[Fault, ...]:
         code = _CODES.get(each["type"], "invalid")
         # Where a field takes one of several types, the one that came closest says most.
         if where not in faults or (faults[where].code == "wrong_type" and code != "wrong_type"):
-            faults[where] = Fault(where, code, each["msg"])
+            faults[where] = Fault(where, code, _WORDS.get(each["type"], each["msg"]))
     return tuple(faults.values())[:_WHERE_FAULTS_LIE]
 
 

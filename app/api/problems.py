@@ -26,6 +26,7 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "forbidden": (403, "The key lacks the scope"),
     "not_found": (404, "Not found"),
     "method_not_allowed": (405, "Method not allowed"),
+    "body_too_slow": (408, "The body came too slowly"),
     "body_too_large": (413, "The body is too large"),
     "too_many_events": (413, "Too many events in one request"),
     "unsupported_media_type": (415, "Unsupported media type"),

@@ -24,6 +24,7 @@ CLIENT_VARIABLES = frozenset({CONFIG_VARIABLE, "CONVEY_URL", "CONVEY_KEY"})
 
 MAX_FILE_BYTES = 1 << 20
 MAX_DEPTH = 16
+MAX_NODES = 100_000
 
 _REFERENCE = re.compile(r"\$(\$)?\{([^{}]*)\}")
 _FILE_FLOW = re.compile(r"\{\s*\"?file\"?\s*:\s*\"?([^\s\"{}]+)\"?\s*\}")
@@ -107,20 +108,25 @@ def read_yaml(path: Path, faults: list[Fault]) -> dict[str, Any]:
     except yaml.YAMLError as error:
         faults.append(Fault(str(path), "invalid_yaml", _yaml_words(error)))
         return {}
+    except RecursionError:
+        faults.append(Fault(str(path), "invalid_yaml", "is nested too deeply"))
+        return {}
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
         faults.append(Fault(str(path), "invalid_yaml", "must be a mapping of sections such as server and sources"))
         return {}
-    if _is_deeper(loaded, MAX_DEPTH):
+    if _is_deeper(loaded, MAX_DEPTH, [MAX_NODES]):
         faults.append(Fault(str(path), "invalid_yaml", "is nested too deeply, or an alias refers to itself"))
         return {}
     return loaded
 
 
-def _is_deeper(node: Any, room: int) -> bool:
+def _is_deeper(node: Any, room: int, left: list[int]) -> bool:
+    """Whether a node nests deeper than `room`, or has more nodes than are `left`: aliases multiply quickly."""
+    left[0] -= 1
     below = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    return any(room == 0 or _is_deeper(item, room - 1) for item in below)
+    return left[0] < 0 or any(room == 0 or _is_deeper(item, room - 1, left) for item in below)
 
 
 def _yaml_words(error: yaml.YAMLError) -> str:

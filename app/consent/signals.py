@@ -56,7 +56,12 @@ def read_signals(consent: Consent) -> tuple[ConsentSignals, tuple[Warn, ...]]:
         for name in _UNREAD
         if getattr(consent, name) is not None
     )
-    return signals, warnings
+    malformed = tuple(
+        Warn("consent_malformed", f"/consent/{name}", "must be true, false or null: as it is, it permits nothing")
+        for name in ("ad_storage", "ad_user_data", "ad_personalization", "gpc", "child")
+        if getattr(signals, name) is Flag.MALFORMED
+    )
+    return signals, warnings + malformed
 
 
 def _flag(value: Any) -> Flag:

@@ -8,10 +8,15 @@ from typing import Any
 
 import httpx
 
+from app import __version__
 from app.errors import Reason
 from app.model import HttpCall, HttpReply, NoReply
 
 MAX_REPLY_BYTES = 8 * 1024 * 1024
+SHORTEST_SECRET = 6
+"""A shorter token would mask parts of ordinary words."""
+
+MASK = "********"
 
 
 @dataclass(slots=True)
@@ -48,7 +53,13 @@ class Sender:
         Redirects are not followed: a conversion goes to the documented address or nowhere. A cancelled send passes
         the cancellation on; `progress` then tells whether anything had left.
         """
-        headers = {"content-type": "application/json", **call.headers, **call.secret_headers}
+        headers = {
+            "content-type": "application/json",
+            "user-agent": f"convey/{__version__}",
+            "accept-encoding": "identity",  # an answer is small; one that unpacks to hundreds of megabytes is no answer
+            **call.headers,
+            **call.secret_headers,
+        }
         try:
             request = self._client.build_request(
                 call.method,
@@ -79,9 +90,24 @@ class Sender:
         except httpx.HTTPError as error:
             # The class alone: the text of these errors may hold the URL, and with it a token.
             return NoReply(Reason.NETWORK, progress.has_left, type(error).__name__)
-        return HttpReply(response.status_code, dict(response.headers), bytes(body))
+        return _without_secrets(HttpReply(response.status_code, dict(response.headers), bytes(body)), call)
 
 
 def _no_cookies() -> CookieJar:
     """A jar that keeps nothing: one account's session is no business of the next request."""
     return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+
+
+def _without_secrets(reply: HttpReply, call: HttpCall) -> HttpReply:
+    """The reply with our own secrets masked: platforms quote a token they refuse, and their words are kept."""
+    secrets = [
+        secret
+        for value in (*call.secret_headers.values(), *call.secret_params.values())
+        if len(secret := value.removeprefix("Bearer ")) >= SHORTEST_SECRET
+    ]
+    headers, body = dict(reply.headers), reply.body
+    for secret in secrets:
+        if secret.encode() in body:
+            body = body.replace(secret.encode(), MASK.encode())
+        headers = {name: value.replace(secret, MASK) for name, value in headers.items()}
+    return HttpReply(reply.status, headers, body)

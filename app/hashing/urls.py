@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from urllib.parse import unquote
 
 from app.hashing.detectors import DATA, Kind, find, may_hold
@@ -15,7 +16,7 @@ _CLICK_IDS: frozenset[str] = frozenset(DATA["url"]["click_ids"])
 _PARAMETERS: frozenset[str] = frozenset(DATA["url"]["parameters"])
 _AUTHORITY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,20}://)([^/?#]*)")
 _SUSPICIOUS = re.compile(
-    r"[@=]|%40|%2540|%2B[0-9]|/\+[0-9]|[0-9]{3}-[0-9]{2}-[0-9]{4}|[0-9]{4}.{1,3}[0-9]{4}|eyJ", re.IGNORECASE
+    r"[@=]|%40|%2540|%(?:25)?2B[0-9]|/\+[0-9]|[0-9]{3}-[0-9]{2}-[0-9]{4}|[0-9]{4}.{1,5}[0-9]{4}|eyJ", re.IGNORECASE
 )
 
 
@@ -73,7 +74,7 @@ def _query(query: str, allowed: frozenset[str], found: list[tuple[Kind, bool]]) 
 
 def _parameter(parameter: str, allowed: frozenset[str], found: list[tuple[Kind, bool]]) -> str:
     name, equals, value = parameter.partition("=")
-    lowered = unquote(name).lower() if "%" in name else name.lower()
+    lowered = unquote(unquote(name)).lower() if "%" in name else name.lower()
     if lowered in _CLICK_IDS:
         return parameter
     if value:
@@ -99,13 +100,22 @@ def _holds(text: str, allowed: frozenset[str], found: list[tuple[Kind, bool]]) -
     """Whether `text`, decoded as often as links carry it, holds personal data beyond doubt."""
     if not may_hold(text):
         return False
-    decoded = unquote(unquote(text)) if "%" in text else text
     is_sure = False
-    for match in find(decoded):
-        if match.kind is Kind.EMAIL and decoded[match.start : match.end].lower() in allowed:
-            continue
-        if match.kind is Kind.DIGEST:
-            continue  # order tokens in links look so
-        found.append((match.kind, match.is_sure))
-        is_sure = is_sure or match.is_sure
+    for decoded in _readings(text):
+        for match in find(decoded):
+            if match.kind is Kind.EMAIL and decoded[match.start : match.end].lower() in allowed:
+                continue
+            if match.kind is Kind.DIGEST:
+                continue  # order tokens in links look so
+            if (match.kind, match.is_sure) not in found:
+                found.append((match.kind, match.is_sure))
+            is_sure = is_sure or match.is_sure
     return is_sure
+
+
+def _readings(text: str) -> Iterable[str]:
+    """What `text` may stand for: decoded up to twice, its plus signs as they are or, as forms write them, as blanks."""
+    if "%" not in text:
+        return (text,) if "+" not in text else (text, text.replace("+", " "))
+    once = unquote(text)
+    return dict.fromkeys((unquote(once), unquote(unquote(text.replace("+", " "))), unquote(once.replace("+", " "))))

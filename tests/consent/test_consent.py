@@ -33,7 +33,8 @@ def test_only_true_is_a_yes(name: str, sent: Any, flag: Flag) -> None:
     signals, warnings = read_signals(Consent.model_validate({name: sent}))
     assert getattr(signals, name) is flag
     assert {getattr(signals, other) for other in (*NAMES, "gpc", "child") if other != name} == {Flag.ABSENT}
-    assert warnings == ()
+    told = [("consent_malformed", f"/consent/{name}")] if flag is Flag.MALFORMED else []
+    assert [(warning.code, warning.pointer) for warning in warnings] == told
 
 
 def test_nothing_sent_is_no_signal() -> None:

@@ -54,6 +54,14 @@ def is_disk_low(folder: Path) -> bool:
     return free < min(RESERVE_BYTES, total // 10)
 
 
+def is_same_file(path: Path, inode: int) -> bool:
+    """Whether `path` still leads to the file with this inode, and not to another one or nowhere."""
+    try:
+        return path.stat().st_ino == inode
+    except OSError:
+        return False
+
+
 class FileLock:
     """An exclusive lock beside the store's file, held until `release` or the end of the process."""
 

@@ -30,7 +30,7 @@ from app.outbox.port import (
 from app.outbox.sqlite import claims, schema
 from app.outbox.sqlite.accept import Acceptance, Prepared, Warm, find, from_us, mint, money_of, state_of, to_us
 from app.outbox.sqlite.counts import Counts, Delta
-from app.outbox.sqlite.files import FileLock, is_disk_low, refuse_network_file_system
+from app.outbox.sqlite.files import FileLock, is_disk_low, is_same_file, refuse_network_file_system
 from app.outbox.sqlite.writer import GroupWriter
 
 T = TypeVar("T")
@@ -59,6 +59,7 @@ class SqliteStore:
         self._now = now
         self._journal_retention = journal_retention
         self._max_bytes = max_bytes
+        self._inode = path.stat().st_ino
         (self._page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
         self._lanes: dict[str, int] = dict(connection.execute("SELECT name, id FROM lanes").fetchall())
         self._names = {number: name for name, number in self._lanes.items()}
@@ -168,6 +169,8 @@ class SqliteStore:
 
         Claiming and settling are never refused and have the rest of the disk to themselves: they make the room.
         """
+        if not is_same_file(self._path, self._inode):
+            raise StoreUnavailable("the store's file was removed or replaced under the running gateway")
         if self._max_bytes is not None:
             (pages,) = self._peek.execute("PRAGMA page_count").fetchone()
             (unused,) = self._peek.execute("PRAGMA freelist_count").fetchone()

@@ -1,0 +1,414 @@
+"""No raw identifier is ever written down: canaries through everything the gateway does, and a search of every byte."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.config import load
+from app.ingest import Ingest
+from app.logs import JsonFormatter, configure, wide_event
+from app.main import run
+from app.metrics import Metrics
+from app.outbox.port import DeadFilter
+from app.outbox.sqlite import SqliteStore
+from app.pipeline import plan
+from app.runtime import utc_now
+from tests.canary.flock import LET_GO, STEMS, Flock, digests, put
+from tests.canary.search import Canary, Hit, Search, told
+from tests.canary.stage import FAULTS, KEYS, MAX_BODY_BYTES, MAX_EVENTS, Client, Platforms, Stage, batches, staged
+from tests.e2e.harness import PLATFORMS, assert_ledger_closes, wait_until, write_config
+
+TRAVELS = ("convey.db", "received", "heard")
+"""Outputs in which what must travel unhashed may stand."""
+
+
+def test_nothing_raw_is_written_down_whatever_happens_to_it(tmp_path: Path) -> None:
+    flock = Flock()
+    outputs: dict[str, bytes] = {}
+    with staged(tmp_path) as stage:
+        dead_token = f"DEAD{flock.word('dead token')}"
+        token = flock.word("token", start="tk-")
+        for name, key in KEYS.items():
+            flock.keep(f"key of {name}", key)
+        stage.write_tokens(dead_token)
+        stage.platforms.play({"kind": "dead_token", "times": 1}, *FAULTS)
+        stage.gateway.start()
+
+        refuse(stage, flock)
+        accept(stage, flock)
+        stage.wait_for_log("lane.state", len(PLATFORMS), state="parked")
+        stage.scrape()
+        outputs |= stage.files("while parked")
+        stage.write_tokens(token)  # whatever is parked goes on, into one trouble after another
+        stage.gateway.wait_settled()
+        assert stage.platforms.unplayed() == []
+        look(stage)
+        outputs |= stage.files("while running")
+        assert {f"convey.db{end} while running" for end in ("", "-wal", "-shm")} <= outputs.keys()
+
+        stage.gateway.kill()
+        outputs |= stage.files("after a crash")
+        replayed = asyncio.run(replay(stage.gateway.database))
+        assert replayed >= 2 * len(PLATFORMS)  # what a trouble made dead, and the poison
+        outputs |= stage.files("after the replay")
+        stage.gateway.start()
+        stage.gateway.wait_settled()
+        look(stage)
+        assert stage.gateway.stop() == 0
+        outputs |= stage.files("after the end")
+        outputs |= stage.client.answers | stage.scraper.answers
+        outputs["received"] = stage.platforms.received()
+        outputs["heard"] = without_secrets(b"".join(stage.platforms.heard), token, dead_token)
+
+    search = Search(flock.canaries, STEMS)
+    assert_found_where_they_belong(flock, outputs)
+    found = hits(search, outputs)
+    assert not found, told(found)
+    assert_search_can_fail(search, flock, outputs, tmp_path)
+
+
+def hits(search: Search, outputs: Mapping[str, bytes]) -> list[Hit]:
+    """Every canary where it must not be."""
+    meant = {name: output for name, output in outputs.items() if name.startswith(TRAVELS)}
+    rest = {name: output for name, output in outputs.items() if name not in meant}
+    return search.hits(meant, travels=True) + search.hits(rest)
+
+
+def without_secrets(heard: bytes, *tokens: str) -> bytes:
+    """What the platforms heard, but for the tokens, which are for them."""
+    for token in tokens:
+        heard = heard.replace(token.encode(), b"")
+    return heard
+
+
+# --- the traffic ------------------------------------------------------------------------------------------------
+
+
+def accept(stage: Stage, flock: Flock) -> None:
+    """Post what is taken: identifiers of every kind, what strayed into other fields, and poison for each platform."""
+    taken = [*flock.users(), *flock.unusable(), *flock.strays(), *flock.url_events()]
+    for about, event in taken[:1]:
+        flock.canaries += [Canary(name, (text,), may_travel=True) for name, text in digests(event["user"])]
+        stage.client.post(f"{about}, again", 202, event, event)
+    for platform in PLATFORMS:
+        event = flock.event(user=flock.user(f"poison for {platform}"), transaction_id=f"POISON-{platform.upper()}-1")
+        put(event, "custom_data.order_id", event["transaction_id"])
+        taken.append((f"poison for {platform}", event))
+    for number, some in enumerate(batches(taken)):
+        results = stage.client.post(f"accepted events {number}", 202, *(event for _, event in some))
+        wrong = [about for (about, _), result in zip(some, results, strict=True) if result["status"] == "invalid"]
+        assert not wrong, f"not taken: {wrong}"
+    # Under the policy `report` what strayed goes on as it is, and still nobody else learns of it.
+    let_go = Flock(LET_GO)
+    told_of = [event for _, event in [*let_go.strays(", reported"), *let_go.url_events(", reported")][::7]]
+    for some in batches(told_of):
+        stage.client.post("reported events", 202, *some, source="telling")
+    flock.canaries += let_go.canaries
+
+
+def refuse(stage: Stage, flock: Flock) -> None:
+    """Post what is refused, in every way in which a request can be."""
+    client, word = stage.client, flock.word
+    refused = [*flock.personal_ids(), *flock.wrong_types()]
+    for some in batches(refused):
+        results = client.post("refused events", 422, *(event for _, event in some))
+        taken = [about for (about, _), result in zip(some, results, strict=True) if result["status"] != "invalid"]
+        assert not taken, f"not refused: {taken}"
+    strict = [event for _, event in [*flock.strays(", refused"), *flock.url_events(", refused")]]
+    unknown = [flock.event() for _ in range(2)]
+    unknown[0]["user"][flock.email("unknown key, refused")] = word("value of an unknown key, refused")
+    put(unknown[1], "remark", word("unknown value, refused"))
+    for some in batches(strict):
+        client.post("events refused by policy", None, *some, source="strict")
+    client.post("unknown fields refused", 422, *unknown, source="strict")
+    for about, event in refused[:3]:
+        client.ask(f"alone: {about}", 422, "POST", "/v1/events", content=json.dumps(event))
+    bad_neighbours = {"event_name": flock.email("a neighbour's name")}, word("a neighbour")
+    client.post("neighbours", 202, flock.event(), *bad_neighbours)
+
+    def post(about: str, status: int, content: Any, **more: Any) -> None:
+        client.ask(about, status, "POST", "/v1/events", content=content, **more)
+
+    good = json.dumps(flock.event(user=flock.user("refused request"))).encode()
+    post("cut JSON", 400, good[:-3])
+    post("no JSON", 400, f"email={flock.email('a form')}&name={word('a form')}")
+    post("not UTF-8", 400, good.replace(b"Mobile", b"Mobile\xff"))
+    post("half a surrogate", 422, good.replace(b"Mobile", b"Mobile\\ud800"), source="strict")
+    post("not a number", 422, good.replace(b'"12.50"', b"NaN", 1))
+    post("huge number", 400, good.replace(b'"12.50"', b"1" * 5000, 1))
+    post("too deep", 400, b"[" * 100_000 + json.dumps(word("nested without end")).encode())
+    post("a string", 400, json.dumps(flock.email("a string as body")))
+    post("a list", 400, json.dumps([flock.email("a list as body")]))
+    post("no list of events", 400, json.dumps({"events": flock.email("events")}))
+    post("too many events", 413, json.dumps({"events": [word("too many events")] * (MAX_EVENTS + 1)}))
+    large = flock.email("too large a body").encode() * (MAX_BODY_BYTES // 20)
+    post("too large", 413, large)
+    post("too large, in chunks", 413, (large[start : start + 9000] for start in range(0, len(large), 9000)))
+    post("wrong key", 401, good, headers={"authorization": f"Bearer {word('wrong key')}"})
+    post("wrong scheme", 401, good, headers={"authorization": f"Basic {flock.email('wrong scheme')}"})
+    post("no key", 401, good, source=None)
+    post("wrong type", 415, good, headers={"content-type": f"text/{word('media type')}"})
+    post("wrong encoding", 415, good, headers={"content-encoding": word("content encoding")})
+    headers = {
+        name: flock.email(f"header {name}")
+        for name in "user-agent cookie referer x-request-id x-forwarded-for traceparent accept from".split()
+    }
+    client.ask("headers", 200, "GET", "/v1/ledger", headers=headers)
+    client.ask("no such event", 404, "GET", f"/v1/events/{flock.email('event id asked for')}")
+    client.ask("no such name", 404, "GET", "/v1/events/x", params={"event_name": flock.email("name asked for")})
+    client.ask("no such source", 403, "GET", "/v1/events/x", params={"source": flock.email("source asked for")})
+    path = f"/v2/{word('path')}/{flock.email('path')}"
+    client.ask("no such path", 404, "GET", path, params={"q": flock.phone("query")})
+    client.ask("no such method", 405, "DELETE", "/v1/events", params={"email": flock.email("query of a wrong method")})
+    client.ask("odd method", 400, word("method").upper(), "/v1/events")
+    stage.scraper.ask("no metrics", 404, "GET", f"/{flock.email('path of the metrics')}", source=None)
+    stage.scraper.ask("some metrics", 200, "GET", "/metrics", source=None, params={"name[]": flock.email("metric")})
+    for about, request in {
+        "no HTTP": f"{flock.email('no HTTP')} {word('no HTTP')}\r\n\r\n",
+        "a bad version": f"GET /{flock.email('bad version')} HTTP/9.9\r\nhost: x\r\n\r\n",
+        "a bad header": f"GET / HTTP/1.1\r\nhost: x\r\n{word('bad header')} {flock.email('bad header')}\r\n\r\n",
+        "a bad length": f"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: {word('bad length')}\r\n\r\n",
+        "a cut body": f"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: 999\r\n\r\n{flock.email('cut body')}",
+    }.items():
+        client.send_raw(about, request.encode())
+
+
+def look(stage: Stage) -> None:
+    """Read everything the gateway tells about itself and about a few events."""
+    ledger = stage.client.ask("ledger", 200, "GET", "/v1/ledger").json()["destinations"]
+    assert_ledger_closes(ledger)
+    assert all(account["dead"] and account["delivered"] for account in ledger.values())
+    for event_id in ("purchase_POISON-META-1", "purchase_POISON-PINTEREST-1", "purchase_ORD-1"):
+        with contextlib.suppress(AssertionError):
+            stage.client.ask(f"fate of {event_id}", 200, "GET", f"/v1/events/{event_id}")
+    for path in ("/livez", "/readyz", "/docs", "/openapi.json"):
+        stage.client.ask(path, 200, "GET", path, source=None)
+    stage.scrape()
+
+
+async def replay(database: Path) -> int:
+    """Make every dead letter pending again, and return how many there were."""
+    store = await SqliteStore.open(database, destinations=PLATFORMS, now=utc_now)
+    try:
+        return await store.replay(DeadFilter(), 100_000)
+    finally:
+        await store.close()
+
+
+# --- that the search sees what there is -------------------------------------------------------------------------
+
+
+def assert_found_where_they_belong(flock: Flock, outputs: Mapping[str, bytes]) -> None:
+    """What must travel is in the store and at the platforms, so those outputs are whole and readable to the search."""
+    meant: dict[str, list[str]] = {}
+    for each in flock.canaries:
+        if each.may_travel:
+            meant.setdefault(each.name, []).append(each.texts[0])
+    for name in ("received", "heard", "convey.db after the end"):
+        for wanted in ("user agent", "ttclid", "fbp", "epik", "sc_click_id"):
+            assert any(text.encode() in outputs[name] for text in meant[wanted]), f"{wanted} is not in {name}"
+    kept = b"".join(output for name, output in outputs.items() if name.startswith("convey.db"))
+    for wanted in ("email", "phone", "first_name", "external_id", "gender"):
+        (digest,) = meant[f"digest of {wanted}"]
+        assert digest.encode() in outputs["received"], f"{wanted} was not received"
+        assert bytes.fromhex(digest) in kept, f"{wanted} was not kept"
+    log = outputs["gateway.log after the end"]
+    for event in (b'"request"', b'"delivery.attempted"', b'"lane.state"', b'"secret.replaced"'):
+        assert b'"event":' + event in log
+
+
+def assert_search_can_fail(search: Search, flock: Flock, outputs: Mapping[str, bytes], folder: Path) -> None:
+    """A canary in a copy of each kind of output, written there as such an output is written, is found."""
+    victim = next(each for each in flock.canaries if each.name == "single last name")
+    text = victim.texts[0]
+    planted: dict[str, bytes] = {}
+    for name in ("received", "heard"):
+        planted[name] = _amid(outputs[name], text)
+    planted["gateway.log"] = outputs["gateway.log after the end"] + _log_line(text)
+    planted["metrics"] = _metrics(text)
+    answer = next(name for name in outputs if name.startswith("answer") and "accepted events" in name)
+    planted["answer"] = _amid(outputs[answer], text)
+    planted |= _database(outputs["convey.db after the end"], text, folder / "planted.db")
+    planted["convey.db-shm"] = _amid(outputs["convey.db-shm while running"], text)
+    for name, output in planted.items():
+        assert victim.name in {hit.canary for hit in hits(search, {name: output})}, f"missed in {name}"
+
+
+def _amid(output: bytes, text: str) -> bytes:
+    middle = len(output) // 2
+    return output[:middle] + text.encode() + output[middle:]
+
+
+def _log_line(text: str) -> bytes:
+    stream = StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter())
+    log = logging.Logger("convey.planted")
+    log.addHandler(handler)
+    wide_event(log, "planted", detail=f"no such customer: {text}")
+    return stream.getvalue().encode()
+
+
+def _metrics(text: str) -> bytes:
+    from prometheus_client.exposition import generate_latest
+
+    metrics = Metrics("1")
+    metrics.events.labels(text, "accepted").inc()
+    return bytes(generate_latest(metrics.registry))
+
+
+def _database(content: bytes, text: str, path: Path) -> dict[str, bytes]:
+    """The store with the text in a row, once in the file itself, once in the log beside it."""
+    path.write_bytes(content)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        (number,) = connection.execute("SELECT count(*) FROM deliveries").fetchone()
+        assert number > len(PLATFORMS)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        last = "SELECT max(event) FROM deliveries"
+        connection.execute(f"UPDATE deliveries SET detail = ? WHERE event = ({last})", (text,))
+        log = Path(f"{path}-wal").read_bytes()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return {"convey.db-wal": log, "convey.db": path.read_bytes()}
+
+
+# --- the search itself ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("form", "written"),
+    {
+        "plain": "for {0}.",
+        "lower case": "for zqbdfghjklmnp o'neil",
+        "upper case": "for ZQBDFGHJKLMNP O'NEIL",
+        "url": "q=ZqBdfghjklmnp%20O%27Neil",
+        "url, as forms do it": "q=ZqBdfghjklmnp+O%27Neil",
+        "url twice": "q=ZqBdfghjklmnp%2520O%2527Neil",
+        "base64": "WnFCZGZnaGprbG1ucCBPJ05laWw=",
+        "base64 after one byte": "LlpxQmRmZ2hqa2xtbnAgTydOZWls",
+        "base64 after two bytes": "Li5acUJkZmdoamtsbW5wIE8nTmVpbC4=",
+        "base64 of lower case": "enFiZGZnaGprbG1ucCBvJ25laWw=",
+        "hex": "5a7142646667686a6b6c6d6e70204f274e65696c",
+        "upper hex": "5A7142646667686A6B6C6D6E70204F274E65696C",
+    }.items(),
+)
+def test_a_canary_is_found_in_every_form(form: str, written: str) -> None:
+    text = "ZqBdfghjklmnp O'Neil"
+    output = f'{{"some": "{written.format(text)}"}}'.encode()
+    found = Search([Canary("a name", (text,))]).hits({form: output})
+    assert [hit.canary for hit in found]
+    assert not Search([Canary("another", ("ZqBdfghjklmnp O'Neal",))]).hits({form: output})
+
+
+def test_what_may_travel_is_found_everywhere_but_where_it_may() -> None:
+    search = Search([Canary("a click id", ("ZqClickIdBdfg",), may_travel=True)])
+    outputs = {"convey.db": b"..ZqClickIdBdfg..", "gateway.log": b"..ZqClickIdBdfg.."}
+    assert {hit.output for hit in hits(search, outputs)} == {"gateway.log"}
+
+
+# --- faults of our own, whose messages hold values --------------------------------------------------------------
+
+
+@pytest.fixture
+def log() -> Iterator[StringIO]:
+    """What this process logs at debug level, written as `serve` writes it."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level, {name: each.level for name, each in _loggers().items()}
+    stream = StringIO()
+    configure("debug", stream)
+    yield stream
+    root.handlers[:], level, levels = before
+    root.setLevel(level)
+    for name, each in _loggers().items():
+        each.setLevel(levels.get(name, logging.NOTSET))
+
+
+def _loggers() -> dict[str, logging.Logger]:
+    known = logging.getLogger().manager.loggerDict
+    return {name: each for name, each in known.items() if isinstance(each, logging.Logger)}
+
+
+@pytest.fixture
+def platforms() -> Iterator[Platforms]:
+    running = Platforms()
+    yield running
+    running.close()
+
+
+def test_an_exception_that_holds_a_value_tells_nobody(
+    tmp_path: Path, log: StringIO, platforms: Platforms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock = Flock()
+    planned, taken = plan, Ingest.take
+
+    def fail(place: str) -> Callable[..., Any]:
+        def failing(*arguments: Any, **more: Any) -> Any:
+            try:
+                raise KeyError(flock.email(f"cause in {place}"))
+            except KeyError as error:
+                raise ValueError(f"bad value {flock.email(f'message in {place}')}: {arguments!r}") from error
+
+        return failing
+
+    def plan_or_fail(event: Any, *rest: Any) -> Any:
+        return fail("planning")(event) if event.event_name == "NoPlan" else planned(event, *rest)
+
+    async def take_or_fail(ingest: Ingest, source: str, items: Any) -> Any:
+        if items[0].event is not None and items[0].event.event_name == "NoTake":
+            fail("taking")(items)
+        return await taken(ingest, source, items)
+
+    monkeypatch.setattr("app.ingest.plan", plan_or_fail)
+    monkeypatch.setattr(Ingest, "take", take_or_fail)
+    monkeypatch.setattr("app.destinations.meta.pack", fail("building"))
+    monkeypatch.setattr("app.destinations.tiktok.json_object", fail("reading"))
+    settings = load(write_config(tmp_path, platforms.url), {})
+    answers: dict[str, bytes] = {}
+
+    def is_logged(name: str) -> bool:
+        return f'"event":"{name}"' in log.getvalue()
+
+    def talk(port: int, metrics_port: int) -> None:
+        with contextlib.closing(Client(f"http://127.0.0.1:{port}")) as client:
+            client.post("planning", 422, flock.event(event_name="NoPlan", user=flock.user("planning")))
+            taking = json.dumps(flock.event(event_name="NoTake", user=flock.user("taking")))
+            client.ask("taking", 500, "POST", "/v1/events", content=taking)
+            answers.update(client.answers)
+        with contextlib.closing(Client(f"http://127.0.0.1:{port}")) as client:  # a crash costs its connection
+            client.post("delivering", 202, flock.event(user=flock.user("delivering")))
+            for event in ("event.plan_failed", "request.failed", "delivery.build_failed", "delivery.read_failed"):
+                wait_until(f"a line {event}", partial(is_logged, event))
+            answers.update({f"second {name}": answer for name, answer in client.answers.items()})
+        with contextlib.closing(Client(f"http://127.0.0.1:{metrics_port}")) as scraper:
+            scraper.ask("metrics", 200, "GET", "/metrics", source=None)
+            answers.update({f"metrics, {name}": answer for name, answer in scraper.answers.items()})
+
+    async def serve_and_talk() -> None:
+        stop = asyncio.Event()
+        ports: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
+        serving = asyncio.create_task(run(settings, stop, lambda *both: ports.set_result(both)))
+        try:
+            async with asyncio.timeout(20):
+                await asyncio.to_thread(talk, *await ports)
+        finally:
+            stop.set()
+            await serving
+
+    asyncio.run(serve_and_talk())
+    outputs = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name.startswith("convey.db")}
+    outputs |= answers | {"gateway.log": log.getvalue().encode(), "heard": b"".join(platforms.heard)}
+    assert '"type":"ValueError"' in log.getvalue()
+    assert '"type":"KeyError"' in log.getvalue()
+    found = hits(Search(flock.canaries, STEMS), outputs)
+    assert not found, told(found)
