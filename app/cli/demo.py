@@ -83,19 +83,19 @@ async def _demo(*, once: bool) -> int:
                 async with httpx.AsyncClient(
                     base_url=api, headers={"Authorization": f"Bearer {key}"}, timeout=30, trust_env=False
                 ) as client:
-                    differences = await _show(client, sandbox, out.print)
+                    differences = await _show(client, sandbox, out.print, is_wide=out.width >= 130)
                 if differences:
                     for difference in differences:
                         typer.echo(f"convey: not as expected: {difference}", err=True)
                     return FAILED
                 out.print("\nEvery outcome is the expected one, the ledger closes, and every order was counted once.")
                 if not once:
-                    _invite(out.print, api, metrics, sandbox, key)
+                    _invite(api, metrics, sandbox, key)
                     await stop.wait()
     return 0
 
 
-async def _show(client: httpx.AsyncClient, sandbox: str, tell: Callable[..., None]) -> list[str]:
+async def _show(client: httpx.AsyncClient, sandbox: str, tell: Callable[..., None], *, is_wide: bool) -> list[str]:
     """Post the orders, print what became of them, and say what is not as expected."""
     orders, expected = _load()
     async with httpx.AsyncClient(base_url=sandbox, timeout=30, trust_env=False) as platforms:
@@ -110,7 +110,7 @@ async def _show(client: httpx.AsyncClient, sandbox: str, tell: Callable[..., Non
         found = await _outcomes(client, orders, results)
         counted = (await platforms.get("/_counted")).json()["platforms"]
     tell(f"Posted {len(orders)} events in one request: {_tally(results)}.\n")
-    tell(_outcome_table(orders, results, found))
+    tell(_outcome_table(orders, results, found, is_wide=is_wide))
     tell(_ledger_table(ledger))
     tell(_counted_table(counted, pixels))
     return [
@@ -283,19 +283,23 @@ def _tally(results: list[dict[str, Any]]) -> str:
 _STYLES = {"delivered": "green", "dead": "red", "expired": "red", "denied": "yellow", "skipped": "bright_black"}
 
 
-def _outcome_table(orders: list[dict[str, Any]], results: list[dict[str, Any]], found: list[dict[str, Any]]) -> Table:
-    table = Table(title="What became of each event (outcome, reason, attempts)", title_justify="left")
-    for column in ("#", "event", "event_id", "status", *DESTINATIONS):
-        table.add_column(column, overflow="fold")
+def _outcome_table(
+    orders: list[dict[str, Any]], results: list[dict[str, Any]], found: list[dict[str, Any]], *, is_wide: bool
+) -> Table:
+    """A row per event: outcome and attempts per destination, the reasons in a column of their own."""
+    table = Table(title="What became of each event (outcome, attempts, reasons)", title_justify="left")
+    for column in ("#", "event", *(("event_id", "status") if is_wide else ()), *DESTINATIONS, "reasons"):
+        table.add_column(column)
     for order, result, fates in zip(orders, results, found, strict=True):
         cells: list[Text | str] = []
         for name in DESTINATIONS:
             delivery = fates.get(name)
+            outcome = delivery["outcome"] if delivery else result["status"]
             attempts = f" {delivery['attempts']}×" if delivery and delivery["attempts"] else ""
-            words = _fate(delivery).replace(" (", "\n(")
-            cells.append(Text(words + attempts, style=_STYLES.get(delivery["outcome"] if delivery else "", "")))
-        event_id = (result["event_id"] or "-")[:28]
-        table.add_row(str(result["index"]), order["event_name"], event_id, result["status"], *cells)
+            cells.append(Text(outcome + attempts, style=_STYLES.get(outcome, "")))
+        reasons = dict.fromkeys(delivery["reason"] for delivery in fates.values() if delivery["reason"])
+        ids = ((result["event_id"] or "-")[:28], result["status"]) if is_wide else ()
+        table.add_row(str(result["index"]), order["event_name"], *ids, *cells, "\n".join(reasons))
     return table
 
 
@@ -328,9 +332,10 @@ def _counted_table(counted: dict[str, Any], pixels: int) -> Table:
     return table
 
 
-def _invite(tell: Callable[..., None], api: str, metrics: str, sandbox: str, key: str) -> None:
+def _invite(api: str, metrics: str, sandbox: str, key: str) -> None:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    tell(
+    # As it is, without a table's line breaks: it is meant to be pasted.
+    typer.echo(
         f"""
 It stays up until Ctrl-C. To try:
 
@@ -344,7 +349,7 @@ It stays up until Ctrl-C. To try:
   curl -s $CONVEY_URL/v1/events/purchase_MY-1 -H "Authorization: Bearer $CONVEY_KEY"
 
   {api}/docs          the API, with every field
-  {api}/v1/ledger     the ledger (needs the key), or: convey ledger
+  {api}/v1/ledger     the ledger (needs the key), or: .venv/bin/convey ledger
   {metrics}/metrics       what Prometheus would see
   {sandbox}/_counted      what the pretend platforms counted
   {sandbox}/_received     what they received, field by field

@@ -62,17 +62,22 @@ def answers(url: str, process: subprocess.Popen[bytes]) -> None:
 def test_the_quickstart(tmp_path: Path) -> None:
     api, metrics, sandbox = free_port(), free_port(), free_port()
     config = block("yaml", "sources:").replace("127.0.0.1:8090", f"127.0.0.1:{sandbox}")
+    printed = subprocess.check_output([BIN / "convey", "keys", "new"], cwd=tmp_path, text=True)
+    key, digest = re.search(r"ck_[\w-]{43}", printed), re.search(r"sha256:[0-9a-f]{64}", printed)
+    assert key is not None
+    assert digest is not None
+    config = config.replace("sha256:PASTE-YOURS-HERE", digest[0])
     (tmp_path / "convey.yaml").write_text(config)
     environ = {name: value for name, value in os.environ.items() if not name.startswith("CONVEY_")} | {
-        "META_TOKEN": "try",
-        "TIKTOK_TOKEN": "try",
-        "KEY": "password",
+        "META_TOKEN": "try-me",
+        "TIKTOK_TOKEN": "try-me",
+        "CONVEY_KEY": key[0],
         "CONVEY_SERVER__PORT": str(api),
         "CONVEY_SERVER__METRICS_PORT": str(metrics),
     }
     subprocess.run([BIN / "convey", "config", "check"], cwd=tmp_path, env=environ, check=True, capture_output=True)
     curl = block("sh", "curl -s http://127.0.0.1:8000/v1/events -H").replace("127.0.0.1:8000", f"127.0.0.1:{api}")
-    post, read, ledger = re.split(r"\n\n|\n(?=curl)", curl.strip())
+    _export, post, read, ledger = re.split(r"\n\n|\n(?=curl)", curl.strip())
     with ExitStack() as stack:
         platforms = stack.enter_context(running(["sandbox", "--port", str(sandbox)], tmp_path, environ))
         answers(f"http://127.0.0.1:{sandbox}/", platforms)
