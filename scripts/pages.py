@@ -52,9 +52,9 @@ def api_page() -> str:
             if not call.include_in_schema:
                 continue
             (method,) = call.methods
-            lines.append(
-                f"| `{method} {call.path.replace(':path', '')}` | {scopes[call.operation_id]} | {call.status_code or 200} | {call.summary} |"
-            )
+            path = call.path.replace(":path", "")
+            answers = call.status_code or 200
+            lines.append(f"| `{method} {path}` | {scopes[call.operation_id]} | {answers} | {call.summary} |")
     lines += [
         "",
         'A batch is `{"events": [...]}`, up to 1000. Results come in the order of the events. `status` is',
