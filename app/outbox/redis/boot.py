@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from app.errors import StoreMismatch
@@ -25,6 +24,18 @@ Level = Literal["fsync", "replicated", "declared", "memory"]
 log = logging.getLogger(__name__)
 
 
+async def learn_nodes(link: Link) -> None:
+    """Get to know the servers.
+
+    Raises:
+        StoreUnavailable: None answers.
+    """
+    try:
+        await link.nodes.open()
+    except (RedisError, OSError, TimeoutError) as error:
+        raise unavailable(error) from error
+
+
 async def check_servers(link: Link, level: Level, replicas: int, allow_weak: bool, wait_ms: int) -> Durability:
     """What has to be waited for after a change, for `level`.
 
@@ -35,12 +46,12 @@ async def check_servers(link: Link, level: Level, replicas: int, allow_weak: boo
     durability = Durability()
     try:
         for client in link.nodes.all():
-            told = await _check(client, level)
-            for fault in told[1]:
+            needs_wait, faults = await check_server(client, level)
+            for fault in faults:
                 if not allow_weak:
                     raise StoreMismatch(fault)
                 log.warning("weak store, allowed by its configuration: %s", fault)
-            if level == "fsync" and told[0]:
+            if needs_wait:
                 durability = Durability(("WAITAOF", 1, 0, wait_ms))
     except (RedisError, OSError, TimeoutError) as error:
         raise unavailable(error) from error
@@ -49,8 +60,12 @@ async def check_servers(link: Link, level: Level, replicas: int, allow_weak: boo
     return durability
 
 
-async def _check(client: Redis, level: Level) -> tuple[bool, list[str]]:
-    """Whether WAITAOF is needed, and what is too weak."""
+async def check_server(client: Any, level: Level) -> tuple[bool, list[str]]:
+    """Whether WAITAOF is needed, and what is too weak.
+
+    Raises:
+        StoreMismatch: The server is too old.
+    """
     info = await _info(client)
     version = tuple(int(part) for part in re.findall(r"\d+", info.get("redis_version", "0"))[:2])
     if version < OLDEST:
@@ -78,7 +93,7 @@ async def _check(client: Redis, level: Level) -> tuple[bool, list[str]]:
     return False, faults
 
 
-async def _info(client: Redis) -> dict[str, str]:
+async def _info(client: Any) -> dict[str, str]:
     text = await client.execute_command("INFO", "everything")
     if isinstance(text, dict):
         return {str(name): str(value) for name, value in text.items()}
@@ -86,7 +101,7 @@ async def _info(client: Redis) -> dict[str, str]:
     return dict(line.split(":", 1) for line in lines if ":" in line)
 
 
-async def _setting(client: Redis, name: str) -> str | None:
+async def _setting(client: Any, name: str) -> str | None:
     try:
         told: Any = await client.execute_command("CONFIG GET", name)
     except ResponseError:
@@ -141,8 +156,8 @@ async def _claim_partitions(link: Link) -> int:
     try:
         for partition in range(link.partitions):
             client = link.nodes.client(tag(partition))
-            made += await client.hsetnx(tag(partition), "store", link.identity)  # type: ignore[misc,arg-type]
-            kept = await client.hget(tag(partition), "store")  # type: ignore[misc]
+            made += await client.hsetnx(tag(partition), "store", link.identity)
+            kept = await client.hget(tag(partition), "store")
             if kept != link.identity:
                 raise StoreMismatch("the partitions of the store belong to different stores: data was mixed or lost")
     except (RedisError, OSError, TimeoutError) as error:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
@@ -77,7 +78,7 @@ class Durability:
 
 def tag(partition: int) -> str:
     """The key of a partition, which every other key of it begins with."""
-    return "{c:%d}" % partition
+    return f"{{c:{partition}}}"
 
 
 def encode(value: Any) -> bytes:
@@ -104,14 +105,38 @@ def unavailable(error: Exception) -> StoreUnavailable:
 class Link:
     """The servers of one store, and what every script call carries."""
 
-    def __init__(self, nodes: Nodes, clock: Callable[[], datetime] | None, timeout_s: float) -> None:
+    def __init__(self, nodes: Nodes, clock: Callable[[], datetime] | None) -> None:
         self.nodes = nodes
         self.durability = Durability()
         self.partitions = 1
         self.identity = b""
         self.is_gone = False
         self._clock = clock
-        self._timeout_s = timeout_s
+        self._is_closed = False
+        self._busy = 0
+        self._idle = asyncio.Event()
+
+    async def close(self) -> None:
+        """Let what is under way end, which takes no longer than an answer may, and close every connection."""
+        self._is_closed = True
+        while self._busy:
+            self._idle.clear()
+            await self._idle.wait()
+        with suppress(RedisError, OSError):
+            await self.nodes.close()
+
+    @asynccontextmanager
+    async def _pipe(self, client: Redis) -> AsyncIterator[Any]:
+        if self._is_closed:
+            raise StoreUnavailable("the store is closed")
+        self._busy += 1
+        try:
+            async with client.pipeline(transaction=False) as pipe:
+                yield pipe
+        finally:
+            self._busy -= 1
+            if not self._busy:
+                self._idle.set()
 
     async def run(self, calls: Sequence[Call], *, durable: bool = False) -> list[Any]:
         """The answer of each call, or the `StoreUnavailable` it failed with, in order.
@@ -187,8 +212,7 @@ class Link:
             StoreUnavailable: There is none.
         """
         try:
-            client = self.nodes.client(META)
-            async with client.pipeline(transaction=False) as pipe:
+            async with self._pipe(self.nodes.client(META)) as pipe:
                 pipe.execute_command(*words)
                 self._then_wait(pipe, META, durable)
                 told = await pipe.execute()
@@ -208,9 +232,8 @@ class Link:
         except (RedisError, OSError, TimeoutError) as error:
             raise unavailable(error) from error
 
-    @staticmethod
-    async def _load(client: Redis) -> None:
-        async with client.pipeline(transaction=False) as pipe:
+    async def _load(self, client: Redis) -> None:
+        async with self._pipe(client) as pipe:
             for script in SCRIPTS.values():
                 pipe.execute_command("SCRIPT LOAD", script.source)
             await pipe.execute()
@@ -246,7 +269,7 @@ class Link:
 
     async def _pipeline(self, client: Redis, calls: Sequence[Call], durable: bool) -> list[Any]:
         now = b"" if self._clock is None else b"%d" % to_us(self._clock())
-        async with client.pipeline(transaction=False) as pipe:
+        async with self._pipe(client) as pipe:
             for call in calls:
                 sha = SCRIPTS[call.script].sha
                 pipe.execute_command("EVALSHA", sha, 1, tag(call.partition), self.identity, now, call.payload)

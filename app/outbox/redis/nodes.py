@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from redis.asyncio import Redis
-from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
@@ -124,7 +124,7 @@ class _OneNode:
     async def open(self) -> None:
         """Nothing to learn."""
 
-    def client(self, key: str) -> Redis:  # noqa: ARG002
+    def client(self, key: str) -> Redis:
         """The one client."""
         return self._client
 
@@ -147,7 +147,7 @@ class _SentinelNodes(_OneNode):
     def __init__(self, address: Address, options: dict[str, Any]) -> None:
         assert address.master is not None
         asking = {"socket_timeout": CONNECT_TIMEOUT_S, "socket_connect_timeout": CONNECT_TIMEOUT_S, "protocol": 2}
-        self._sentinel = Sentinel(list(address.hosts), sentinel_kwargs=asking)
+        self._sentinel = Sentinel(list(address.hosts), sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
         super().__init__(self._sentinel.master_for(address.master, db=address.database, **options))
 
     async def close(self) -> None:
@@ -161,9 +161,9 @@ class _ClusterNodes:
     """The masters of a cluster. The library's cluster client tells who holds a slot; calls go to clients of our own."""
 
     def __init__(self, address: Address, options: dict[str, Any]) -> None:
-        host, port = address.hosts[0]
+        seeds = [ClusterNode(host, port, **options) for host, port in address.hosts]
         self._options = options
-        self._map = RedisCluster(host=host, port=port, **options)
+        self._map = RedisCluster(startup_nodes=seeds, **options)
         self._clients: dict[tuple[str, int], Redis] = {}
 
     async def open(self) -> None:

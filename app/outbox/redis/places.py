@@ -10,6 +10,8 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import msgspec
+
 from app.model import from_epoch
 
 BUCKETS = 1024
@@ -24,21 +26,33 @@ class Place:
 
     partition: int
     bucket: int
-    field: bytes
+    field: msgspec.Raw
+
+
+def blob(data: bytes) -> msgspec.Raw:
+    """Bytes within a payload. The msgpack of the servers' Lua has text only, and takes any bytes for it."""
+    size = len(data)
+    if size < 32:
+        return msgspec.Raw(bytes((0xA0 | size,)) + data)
+    if size < 2**16:
+        return msgspec.Raw(b"\xda" + size.to_bytes(2, "big") + data)
+    return msgspec.Raw(b"\xdb" + size.to_bytes(4, "big") + data)
 
 
 def place_of(source: str, text: str, partitions: int) -> Place:
     """The place of an event id, or of a transaction, of one source."""
     digest = hashlib.sha1(f"{source}\0{text}".encode(), usedforsecurity=False).digest()
     return Place(
-        int.from_bytes(digest[0:2], "big") % partitions, int.from_bytes(digest[2:4], "big") % BUCKETS, digest[4:12]
+        int.from_bytes(digest[0:2], "big") % partitions,
+        int.from_bytes(digest[2:4], "big") % BUCKETS,
+        blob(digest[4:12]),
     )
 
 
-def mark_of(*parts: str | None) -> bytes:
+def mark_of(*parts: str | None) -> msgspec.Raw:
     """Eight bytes that stand for several texts."""
     joined = "\0".join("\1" if part is None else part for part in parts)
-    return hashlib.sha1(joined.encode(), usedforsecurity=False).digest()[:8]
+    return blob(hashlib.sha1(joined.encode(), usedforsecurity=False).digest()[:8])
 
 
 def to_us(instant: datetime) -> int:

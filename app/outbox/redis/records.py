@@ -49,6 +49,7 @@ class DeliveryRecord(msgspec.Struct, array_like=True):
     detail: str | bool
     trace_id: str | bool
     settled_at: int
+    unknown_answers: int
 
 
 class Terms(msgspec.Struct, array_like=True):
@@ -118,10 +119,15 @@ def text_or_none(value: str | bool) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def reason_or_none(value: str | bool) -> Reason | None:
+    """The reason that is kept, if there is one."""
+    return Reason(value) if isinstance(value, str) else None
+
+
 def delivery_state(state: int, reason: str | bool, detail: str | bool, limited: int) -> DeliveryState:
     """What became of a delivery, as far as a duplicate is told."""
     outcome = OUTCOMES.get(state) or (Outcome.RETRYING if reason else Outcome.QUEUED)
-    return DeliveryState(outcome, Reason(reason) if reason else None, text_or_none(detail), limited=bool(limited))
+    return DeliveryState(outcome, reason_or_none(reason), text_or_none(detail), limited=bool(limited))
 
 
 def _full_state(record: DeliveryRecord) -> DeliveryState:
@@ -204,12 +210,12 @@ def ledger_of(names: Iterable[str], partitions: Sequence[Sequence[bytes]]) -> Le
     every = {key[0] for key in sums}.union(names)
     deliveries = {name: dict.fromkeys((QUEUED, *LEDGER_STATES), 0) for name in every}
     money: dict[str, dict[str, dict[str, Decimal]]] = {name: {} for name in every}
-    for (destination, state, currency, what), number in sums.items():
+    for (destination, state, currency, what), total in sums.items():
         if what == "n":
-            deliveries[destination][states[state]] += number
+            deliveries[destination][states[state]] += total
         if currency:
             zero = dict.fromkeys((QUEUED, *LEDGER_STATES), Decimal(0))
             account = money[destination].setdefault(currency, zero)
             if what != "n":
-                account[states[state]] += Decimal(number) if what == "u" else Decimal(number) / MILLION
+                account[states[state]] += Decimal(total) if what == "u" else Decimal(total) / MILLION
     return {name: Account(deliveries[name], money[name]) for name in every}

@@ -23,7 +23,7 @@ local function queue(seq, rec, plan, skip)
         redis.call('SET', P .. ':b:' .. seq, plan[18], 'NX')
       end
       local terms = plan[17][term]
-      table.insert(rec[DELIVERIES], {dest, PENDING, base + term, limited, 0, 0, 0, 0, false, false, false, 0})
+      table.insert(rec[DELIVERIES], {dest, PENDING, base + term, limited, 0, 0, 0, 0, false, false, false, 0, 0})
       redis.call('ZADD', P .. ':r:' .. dest, text(plan[6]), seq)
       if rec[ACCEPTED] ~= plan[6] then
         redis.call('ZADD', P .. ':o:' .. dest, text(rec[ACCEPTED]), seq)

@@ -16,8 +16,8 @@ local input = cmsgpack.unpack(ARGV[3])
 
 -- The places in the record of an event, and in the record of one of its deliveries.
 local SOURCE, NAME, ID, TXN, OCCURRENCE, ACCEPTED, UNTIL, VERDICTS, DELIVERIES, TERMS = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-local DEST, STATE, TERM, LIMITED, ATTEMPTS, TOKEN, CLAIMED, UNSURE, REASON, DETAIL, TRACE, SETTLED =
-  1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
+local DEST, STATE, TERM, LIMITED, ATTEMPTS, TOKEN, CLAIMED, UNSURE, REASON, DETAIL, TRACE, SETTLED, UNKNOWN =
+  1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
 local PENDING, DEAD, PURGED = 0, 2, 6
 
 local function text(number)

@@ -13,6 +13,7 @@ for _, item in ipairs(input[2]) do
     if is_replay then
       d[STATE] = PENDING
       d[ATTEMPTS] = 0
+      d[UNKNOWN] = 0
       d[REASON] = false
       d[DETAIL] = false
       d[SETTLED] = 0

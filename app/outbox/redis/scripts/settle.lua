@@ -1,4 +1,5 @@
--- Ends claims: {{seq, dest, token, state (0: to be tried again), reason, detail, trace, ready at, attempted, unsure}...}.
+-- Ends claims: {{seq, dest, token, state (0: to be tried again), reason, detail, trace, ready at, attempted, unsure,
+-- unknown answers}...}.
 -- Answers how many took effect, of each in turn 1 or 0. A stale token changes nothing, but what was delivered counts.
 local DELIVERED = 1
 local answer = {}
@@ -23,6 +24,7 @@ for position, item in ipairs(input) do
         d[REASON] = item[5] or d[REASON]
         d[DETAIL] = item[6] or d[DETAIL]
         d[TRACE] = item[7] or d[TRACE]
+        d[UNKNOWN] = item[11]
         redis.call('ZADD', P .. ':r:' .. dest, text(item[8] or now), seq)
       else
         d[STATE] = state

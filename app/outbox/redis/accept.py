@@ -1,0 +1,255 @@
+"""Accepting plans: the id of each is reserved where its transaction lies, then it is queued where its id lies.
+
+A reservation is tentative until its event is queued. An id that turns out to belong to another transaction gives its
+reservation back; one whose accept died on the way is dropped by a later accept that finds it a minute old and no event
+under it. The event's script refuses a reservation older than half a minute, so that the two can never cross.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from app.errors import Status, StoreUnavailable
+from app.model import Accepted, Plan, Verdict, encode_event
+from app.outbox.port import verdict_of
+from app.outbox.redis.link import Link
+from app.outbox.redis.places import blob, mark_of, place_of, to_seconds, to_us
+from app.outbox.redis.records import EventRecord, decode_record, delivery_state, queued, unqueued
+
+ROUNDS = 8
+"""How often a plan is tried against others that change what it found."""
+NEW, KEPT, OTHER, STALE = 1, 2, 3, 4
+TENTATIVE, FIRM = 0, 1
+ADDED, MORE, DUPLICATE, CONFLICT, FOREIGN, LATE = 1, 2, 3, 4, 5, 6
+ABANDONED_AFTER_S = 60
+
+
+class Reserved(msgspec.Struct, array_like=True, frozen=True):
+    """What the registry says of a transaction. `until`, `made` and `now` are in seconds."""
+
+    code: int
+    event_id: str
+    until: int
+    made: int
+    kind: int
+    now: int
+
+
+_reserved = msgspec.msgpack.Decoder(list[Reserved])
+_taken = msgspec.msgpack.Decoder(list[tuple[int, list[tuple[str, int, str | bool, str | bool, int]]]])
+
+
+@dataclass(slots=True)
+class Item:
+    """One plan on its way. Everything that can fail for its own sake has been done when it is made."""
+
+    plan: Plan
+    body: bytes
+    deliveries: list[tuple[str, int, int]]
+    terms: list[tuple[Any, ...]]
+    verdicts: str
+    drop: tuple[str, str] | None = None
+    keep: str | None = None
+    reserved: Reserved | None = None
+    answer: Accepted | StoreUnavailable | None = field(default=None)
+
+    @classmethod
+    def of(cls, plan: Plan) -> Item:
+        """A plan, encoded.
+
+        Raises:
+            ValueError, TypeError, OverflowError: There is something in it that cannot be kept.
+        """
+        deliveries, terms = queued(plan)
+        request = plan.id_request
+        for text in (request.source, request.event_name, request.asked, request.derived, request.transaction):
+            if text is not None:
+                text.encode()
+        return cls(plan, encode_event(plan.event), deliveries, terms, unqueued(plan))
+
+    @property
+    def event_id(self) -> str:
+        """The id that counts, as far as it is known."""
+        request = self.plan.id_request
+        if request.asked is not None:
+            return request.asked
+        return self.reserved.event_id if self.reserved is not None else request.derived
+
+    @property
+    def is_own_id(self) -> bool:
+        """Whether the id is the caller's or the derived one, and not from the registry."""
+        request = self.plan.id_request
+        return request.asked is not None or self.event_id == request.derived
+
+
+def reservation(item: Item, partitions: int, *, is_undo: bool = False) -> tuple[int, Any]:
+    """What `reserve.lua` is asked for a plan."""
+    request = item.plan.id_request
+    assert request.transaction is not None
+    place = place_of(request.source, request.transaction, partitions)
+    return place.partition, (
+        place.bucket,
+        place.field,
+        request.source,
+        request.event_name,
+        request.occurrence or False,
+        False if is_undo else request.asked or request.derived,
+        request.asked is not None,
+        to_seconds(request.remember_until),
+        False,
+        request.send_conflicts,
+        item.drop or False,
+        item.keep or False,
+    )
+
+
+def acceptance(item: Item, partitions: int) -> tuple[int, Any]:
+    """What `accept.lua` is asked for a plan."""
+    plan = item.plan
+    request = plan.id_request
+    place = place_of(request.source, item.event_id, partitions)
+    reserved = item.reserved
+    return place.partition, (
+        request.source,
+        request.event_name,
+        item.event_id,
+        request.transaction or False,
+        request.occurrence or False,
+        to_us(plan.accepted_at),
+        to_us(request.remember_until),
+        item.verdicts,
+        place.bucket,
+        place.field,
+        mark_of(request.source, request.event_name, item.event_id),
+        mark_of(request.transaction, request.occurrence),
+        reserved is not None and reserved.code == OTHER,
+        request.send_conflicts,
+        0 if reserved is None else reserved.now,
+        item.deliveries,
+        item.terms,
+        blob(item.body),
+    )
+
+
+async def accept(link: Link, items: Sequence[Item]) -> list[Accepted | StoreUnavailable]:
+    """One answer per plan, in order, each durable."""
+    waiting: list[Item] = list(items)
+    for _ in range(ROUNDS):
+        suspects = await _reserve(link, [item for item in waiting if item.plan.id_request.transaction is not None])
+        held_back = {id(item) for item in suspects}
+        await _queue(link, [item for item in waiting if item.answer is None and id(item) not in held_back])
+        await _verify(link, suspects)
+        waiting = [item for item in waiting if item.answer is None]
+        if not waiting:
+            break
+    contended = StoreUnavailable("an id is contended by too many at once")
+    return [item.answer if item.answer is not None else contended for item in items]
+
+
+async def _reserve(link: Link, items: Sequence[Item]) -> list[Item]:
+    """Resolve ids; returns the plans whose id must be looked into before anything is queued."""
+    if not items:
+        return []
+    asked = [reservation(item, link.partitions) for item in items]
+    told = await link.scatter("reserve", asked, _reserved.decode, durable=True)
+    suspects = []
+    for item, reserved in zip(items, told, strict=True):
+        if isinstance(reserved, StoreUnavailable):
+            item.answer = reserved
+            continue
+        item.reserved = reserved
+        item.drop = item.keep = None
+        is_other = reserved.code == OTHER and not item.plan.id_request.send_conflicts
+        if reserved.code == STALE or is_other:
+            suspects.append(item)
+    return suspects
+
+
+async def _queue(link: Link, items: Sequence[Item]) -> None:
+    if not items:
+        return
+    asked = [acceptance(item, link.partitions) for item in items]
+    told = await link.scatter("accept", asked, _taken.decode, durable=True)
+    undone = []
+    for item, taken in zip(items, told, strict=True):
+        if isinstance(taken, StoreUnavailable):
+            item.answer = taken
+            continue
+        code, before = taken
+        if code == LATE:
+            continue
+        if code == FOREIGN and item.reserved is not None and item.reserved.kind == TENTATIVE:
+            item.drop = (item.event_id, "f")
+            if not item.is_own_id:
+                continue  # the registry was wrong: once more without it
+            undone.append(item)
+        item.answer = _answer(item, code, before)
+    if undone:
+        undo = [reservation(item, link.partitions, is_undo=True) for item in undone]
+        await link.scatter("reserve", undo, _reserved.decode, durable=True)
+
+
+def _answer(item: Item, code: int, before: Sequence[tuple[str, int, str | bool, str | bool, int]]) -> Accepted:
+    if code in {CONFLICT, FOREIGN}:
+        return Accepted(item.event_id, Status.CONFLICT, {})
+    if code == ADDED:
+        return Accepted(item.event_id, Status.ACCEPTED, item.plan.verdicts)
+    verdicts: dict[str, Verdict] = dict(item.plan.verdicts)
+    for name, state, reason, detail, limited in before:
+        if name in verdicts:
+            verdicts[name] = verdict_of(delivery_state(state, reason, detail, limited))
+    return Accepted(item.event_id, Status.ACCEPTED if code == MORE else Status.DUPLICATE, verdicts)
+
+
+async def _verify(link: Link, items: Sequence[Item]) -> None:
+    """Look at the event under the id the registry names: is it there, is it that transaction's, is it remembered?"""
+    if not items:
+        return
+    asked = []
+    for item in items:
+        assert item.reserved is not None
+        place = place_of(item.plan.id_request.source, item.reserved.event_id, link.partitions)
+        asked.append((place.partition, (place.bucket, place.field)))
+    told = await link.scatter("look", asked, records_of)
+    for item, records in zip(items, told, strict=True):
+        if isinstance(records, StoreUnavailable):
+            item.answer = records
+        else:
+            _judge(item, [record for _, record in records])
+        item.reserved = None if item.answer is None else item.reserved
+
+
+def records_of(reply: Sequence[Any]) -> list[list[tuple[int, EventRecord]]]:
+    """The events in an answer of `look.lua`, with their numbers, per item."""
+    return [
+        [(int(seq), decode_record(raw)) for seq, raw in zip(found[::2], found[1::2], strict=True)]
+        for found in reply[1:]
+    ]
+
+
+def _judge(item: Item, records: Sequence[EventRecord]) -> None:
+    """Decide what a plan does about a registry entry that is forgotten, or names another id than the one asked for."""
+    request, reserved = item.plan.id_request, item.reserved
+    assert reserved is not None
+    live = [
+        record
+        for record in records
+        if (record.source, record.event_name, record.event_id)
+        == (request.source, request.event_name, reserved.event_id)
+        and record.is_live(reserved.now * 1_000_000)
+    ]
+    is_there = any(record.belongs_to(request.transaction, request.occurrence) for record in live)
+    if reserved.code == STALE:
+        item.keep = reserved.event_id if is_there else None
+        item.drop = None if is_there else (reserved.event_id, "s")
+        return
+    is_foreign = any(record.transaction for record in live)
+    is_abandoned = reserved.now - reserved.made > ABANDONED_AFTER_S
+    if not is_there and reserved.kind != FIRM and (is_foreign or is_abandoned):
+        item.drop = (reserved.event_id, "f" if is_foreign else "a")
+        return
+    item.answer = Accepted(item.event_id, Status.CONFLICT, {})

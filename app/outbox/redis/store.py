@@ -1,0 +1,362 @@
+"""The Redis engine: `Outbox`, `Journal` and `IdStore` over one Redis or Valkey, for many processes.
+
+An event lies in the partition of its (source, event_id), what is known of a transaction in that of its (source,
+transaction). Every key of partition n begins with the tag `{c:n}`, so a script touches one slot:
+
+    {c:n}            hash: store (identity), seq (last event number), floor (all up to it are gone), touched
+    {c:n}:e:<seq>    the record of an event: ids, times, verdicts, its deliveries and their states; msgpack
+    {c:n}:b:<seq>    the body of an event, msgpack; gone with its last pending or dead delivery
+    {c:n}:r:<dest>   sorted set: pending deliveries by the instant they are ready
+    {c:n}:o:<dest>   sorted set: those claimed at least once, by the instant they were accepted
+    {c:n}:x:<dest>   sorted set: dead letters by the instant they died
+    {c:n}:n          hash: the ledger; "dest TAB state TAB currency TAB what" -> deliveries (n), whole units (u),
+                     millionths (m); both money counts are exact to 9.2e18
+    {c:n}:i:<b>      hash of event ids: 8 bytes of digest -> numbers of the events under it
+    {c:n}:t:<b>      hash of transactions: 8 bytes of digest -> source and the entries (name, occurrence, id, ...)
+    {c:n}:m:<b>      hash of minted ids: 8 bytes of digest -> until when, and whose
+    {c:meta}         hash: schema version, partitions, store (identity), kept secrets
+    {c:meta}:sources, {c:meta}:destinations    sets of names
+
+What expires is deleted by `sweep`, not by the server, since most of it must outlive its time while a delivery is
+pending. Instants are microseconds since the Unix epoch, by the server's own clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from app.dedup.port import IdKey, MintedId
+from app.errors import Outcome, StoreUnavailable
+from app.model import Accepted, Delivery, Plan, Settlement, from_epoch
+from app.outbox.port import PENDING, Backlog, DeadFilter, DeadLetter, EventState, Ledger
+from app.outbox.redis import accept, boot, ids, journal, letters
+from app.outbox.redis.claims import Claims, claim_item, settlement_item
+from app.outbox.redis.link import META, Call, Link, encode
+from app.outbox.redis.nodes import nodes_of, parse_url
+from app.outbox.redis.places import BUCKETS, from_us
+from app.outbox.redis.records import ledger_of
+from app.outbox.redis.turns import Turns
+
+T = TypeVar("T")
+_MICROSECOND = timedelta(microseconds=1)
+POLL_S = 0.2
+"""How often another process's work is looked for while a lane waits."""
+SWEEP_EVENTS = 300
+"""How many events of a partition one sweep looks at."""
+EVENT_BYTES = 900
+"""About what an event takes beside its body; only bridges the time until the server is asked again."""
+
+
+class RedisStore:
+    """See `app.outbox.port` for what each method promises."""
+
+    def __init__(self, link: Link, reopen: Callable[[], Coroutine[Any, Any, None]], retention: timedelta) -> None:
+        self._link = link
+        self._reopen = reopen
+        self._retention = retention
+        self._destinations: set[str] = set()
+        self._sources: set[str] = set()
+        self._size = 0
+        self._swept: list[int] = [0] * link.partitions
+        self._swept_bucket = 0
+        self._claims = Claims(link)
+        self._claiming: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._wakes: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._naming = asyncio.Lock()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._is_closed = False
+        self._accepts: Turns[accept.Item, Accepted] = Turns(lambda items: accept.accept(link, items))
+        self._settles: Turns[tuple[int, Any], int] = Turns(self._settle)
+        self._mints: Turns[ids.Minting, MintedId | None] = Turns(lambda items: ids.resolve(link, items, durable=True))
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        *,
+        destinations: Sequence[str],
+        now: Callable[[], datetime] | None = None,
+        journal_retention: timedelta = timedelta(days=7),
+        durability: boot.Level = "fsync",
+        replicas: int = 1,
+        partitions: int | None = None,
+        allow_weak: bool = False,
+        answer_within: timedelta = timedelta(seconds=5),
+    ) -> RedisStore:
+        """The store on the servers of `url`, with a lane for each of `destinations`. Leases of others stay.
+
+        `now` replaces the server's clock in tests. `partitions` (16 where None, or what the store was made with) is
+        fixed when a store is made. `replicas` is how many must have a change where `durability` is `replicated`.
+
+        Raises:
+            StoreMismatch: The server is too old or its settings too weak, or the store there is of another version.
+            StoreUnavailable: A server does not answer.
+            ValueError: `url` is none of a Redis store.
+        """
+        if partitions is not None and not 1 <= partitions <= boot.MOST_PARTITIONS:
+            raise ValueError(f"a store has from 1 to {boot.MOST_PARTITIONS} partitions")
+        timeout_s = answer_within.total_seconds()
+        link = Link(nodes_of(parse_url(url), timeout_s), now)
+
+        async def prepare() -> None:
+            await boot.prepare(link, partitions, destinations)
+
+        try:
+            await boot.learn_nodes(link)
+            link.durability = await boot.check_servers(link, durability, replicas, allow_weak, int(timeout_s * 800))
+            await link.load()
+            await prepare()
+            store = cls(link, prepare, journal_retention)
+            await store._learn()
+        except BaseException:
+            await link.close()
+            raise
+        return store
+
+    async def close(self) -> None:
+        """Finish what was begun, close the connections."""
+        self._is_closed = True
+        for turns in (self._accepts, self._settles, self._mints):
+            await turns.close()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._link.close()
+
+    async def abandon(self) -> None:
+        """Drop the connections as a crash would: nothing that waits is sent, no lease is released."""
+        self._is_closed = True
+        for turns in (self._accepts, self._settles, self._mints):
+            turns.abandon()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._link.close()
+
+    async def _learn(self) -> None:
+        self._destinations = {name.decode() for name in await self._link.command("SMEMBERS", f"{META}:destinations")}
+        self._sources = {name.decode() for name in await self._link.command("SMEMBERS", f"{META}:sources")}
+        self._size = await boot.memory_of(self._link)
+
+    async def _whole(self, step: Coroutine[Any, Any, T]) -> T:
+        """The result of a step that runs to its end also when its caller is cancelled."""
+        if self._is_closed:
+            step.close()
+            raise StoreUnavailable("the store is closed")
+        task = asyncio.get_running_loop().create_task(step)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    # --- Outbox ---------------------------------------------------------------------------------------------
+
+    async def accept(self, plans: Sequence[Plan]) -> Sequence[Accepted]:
+        """See `Outbox.accept`."""
+        if not plans:
+            return ()
+        items = [accept.Item.of(plan) for plan in plans]
+        await self._know_sources({plan.id_request.source for plan in plans})
+        accepted = await self._accepts.do(items)
+        self._size += sum(len(item.body) + EVENT_BYTES for item in items)
+        self._wake({planned.destination for plan in plans for planned in plan.deliveries})
+        return accepted
+
+    async def _know_sources(self, sources: set[str]) -> None:
+        if sources <= self._sources:
+            return
+        async with self._naming:
+            if new := sources - self._sources:
+                await self._link.command("SADD", f"{META}:sources", *sorted(new), durable=True)
+                self._sources |= new
+
+    async def claim(self, destination: str, limit: int, lease: timedelta) -> Sequence[Delivery]:
+        """See `Outbox.claim`."""
+        return await self._whole(self._claim(destination, limit, lease))
+
+    async def _claim(self, destination: str, limit: int, lease: timedelta) -> Sequence[Delivery]:
+        async with self._claiming[destination]:
+            return await self._claims.claim(destination, limit, lease)
+
+    async def extend(self, deliveries: Sequence[Delivery], lease: timedelta) -> Sequence[Delivery]:
+        """See `Outbox.extend`."""
+        wanted: defaultdict[int, list[Delivery]] = defaultdict(list)
+        for delivery in deliveries:
+            wanted[delivery.key[0]].append(delivery)
+        lease_us = lease // _MICROSECOND
+        calls = [
+            Call("extend", partition, encode((lease_us, [claim_item(delivery) for delivery in those])))
+            for partition, those in wanted.items()
+        ]
+        replies = await self._whole(self._link.all(calls, durable=True)) if calls else []
+        held = {
+            id(delivery)
+            for those, reply in zip(wanted.values(), replies, strict=True)
+            for delivery, is_held in zip(those, reply, strict=True)
+            if is_held
+        }
+        return [delivery for delivery in deliveries if id(delivery) in held]
+
+    async def settle(self, settlements: Sequence[Settlement]) -> int:
+        """See `Outbox.settle`."""
+        if not settlements:
+            return 0
+        effective = sum(await self._settles.do([settlement_item(each) for each in settlements]))
+        self._wake({each.delivery.destination for each in settlements if each.outcome is Outcome.RETRYING})
+        return effective
+
+    async def _settle(self, items: Sequence[tuple[int, Any]]) -> Sequence[int | Exception]:
+        return await self._link.scatter("settle", items, lambda reply: reply, durable=True)
+
+    def _wake(self, destinations: Collection[str]) -> None:
+        for destination in destinations:
+            self._wakes[destination].set()
+
+    async def wait(self, destination: str, at_most: timedelta) -> None:
+        """See `Outbox.wait`. The work of other processes is noticed within `POLL_S`."""
+        wake = self._wakes[destination]
+        wake.clear()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + at_most.total_seconds()
+        while (left := until - loop.time()) > 0:
+            due = await self._due_in(destination)
+            if due <= 0:
+                return
+            try:
+                async with asyncio.timeout(min(left, due, POLL_S)):
+                    await wake.wait()
+            except TimeoutError:
+                continue
+            return
+
+    async def _due_in(self, destination: str) -> float:
+        """In how many seconds something is ready, as far as is known now; a server that is away has nothing."""
+        try:
+            replies = await self._link.everywhere("next", [destination])
+        except StoreUnavailable:
+            return float("inf")
+        return min((int(first) - int(now)) / 1e6 if first else float("inf") for now, first in replies)
+
+    async def ledger(self) -> Ledger:
+        """See `Outbox.ledger`."""
+        return ledger_of(self._destinations, await self._link.everywhere("counts", []))
+
+    async def backlog(self) -> Mapping[str, Backlog]:
+        """See `Outbox.backlog`."""
+        names = sorted(self._destinations)
+        replies = await self._link.everywhere("gauge", names)
+        backlog = {}
+        for position, name in enumerate(names):
+            rows = [reply[3 * position : 3 * position + 3] for reply in replies]
+            ready, every = sum(row[0] for row in rows), sum(row[1] for row in rows)
+            oldest = min((int(row[2]) for row in rows if row[2]), default=None)
+            backlog[name] = Backlog(ready, every - ready, None if oldest is None else from_us(oldest))
+        return backlog
+
+    async def dead_letters(self, which: DeadFilter, limit: int) -> Sequence[DeadLetter]:
+        """See `Outbox.dead_letters`."""
+        found = await letters.find(self._link, which, limit, self._destinations, with_bodies=True)
+        return [each.letter() for each in found]
+
+    async def replay(self, which: DeadFilter, limit: int) -> int:
+        """See `Outbox.replay`."""
+        return await self._whole(self._end_dead(which, limit, is_replay=True))
+
+    async def purge(self, which: DeadFilter, limit: int) -> int:
+        """See `Outbox.purge`."""
+        return await self._whole(self._end_dead(which, limit, is_replay=False))
+
+    async def _end_dead(self, which: DeadFilter, limit: int, *, is_replay: bool) -> int:
+        found = await letters.find(self._link, which, limit, self._destinations, with_bodies=False)
+        done = await letters.end(self._link, found, is_replay=is_replay)
+        if is_replay:
+            self._wake({each.destination for each in found})
+        return done
+
+    async def sweep(self) -> int:
+        """See `Outbox.sweep`. Looks at a bounded part of each partition a call."""
+        return await self._whole(self._sweep())
+
+    async def _sweep(self) -> int:
+        retention_us = self._retention // _MICROSECOND
+        calls = [
+            Call("sweep", partition, encode((after, SWEEP_EVENTS, retention_us, BUCKETS)))
+            for partition, after in enumerate(self._swept)
+        ]
+        replies = await self._link.all(calls)
+        self._swept = [int(after) for _, after in replies]
+        forgotten, self._swept_bucket = await ids.sweep_registry(
+            self._link, self._swept_bucket, int(self._retention.total_seconds())
+        )
+        return sum(int(gone) for gone, _ in replies) + forgotten
+
+    # --- Journal --------------------------------------------------------------------------------------------
+
+    async def event(self, event_id: str, source: str | None = None) -> Sequence[EventState]:
+        """See `Journal.event`."""
+        return await journal.by_id(self._link, event_id, await self._sources_of(source))
+
+    async def transaction(self, transaction: str, source: str | None = None) -> Sequence[EventState]:
+        """See `Journal.transaction`."""
+        return await journal.by_transaction(self._link, transaction, await self._sources_of(source))
+
+    async def _sources_of(self, source: str | None) -> Collection[str]:
+        if source is not None:
+            return [source]
+        self._sources = {name.decode() for name in await self._link.command("SMEMBERS", f"{META}:sources")}
+        return sorted(self._sources)
+
+    # --- IdStore --------------------------------------------------------------------------------------------
+
+    async def mint(self, key: IdKey, event_id: str, remember_until: datetime) -> MintedId:
+        """See `IdStore.mint`."""
+        await self._know_sources({key.source})
+        (minted,) = await self._mints.do([ids.Minting(key, event_id, remember_until)])
+        assert minted is not None
+        return minted
+
+    async def read(self, key: IdKey) -> MintedId | None:
+        """See `IdStore.read`."""
+        (known,) = await ids.resolve(self._link, [ids.Minting(key, None, from_epoch(0))], durable=False)
+        if isinstance(known, StoreUnavailable):
+            raise known
+        return known
+
+    # --- Store ----------------------------------------------------------------------------------------------
+
+    async def probe(self) -> None:
+        """See `Store.probe`. Data that vanished from the server is noticed here, and the store begun anew."""
+        if not self._link.is_gone:
+            await self._link.command("SET", f"{META}:probe", 1, durable=True)
+            identity = await self._link.command("HGET", META, "store")
+            self._link.is_gone = identity != self._link.identity
+        if self._link.is_gone:
+            await self._reopen()
+            self._claims.forget()
+            self._swept = [0] * self._link.partitions
+            await self._learn()
+            raise StoreUnavailable("the data of the store had vanished from the server: an empty one was begun")
+        await self._learn()
+
+    async def unroutable(self, destinations: Collection[str]) -> Mapping[str, int]:
+        """See `Store.unroutable`."""
+        return {
+            name: account.deliveries[PENDING]
+            for name, account in (await self.ledger()).items()
+            if name not in destinations and account.deliveries[PENDING]
+        }
+
+    async def keep_secret(self, name: str, make: Callable[[], bytes]) -> bytes:
+        """See `Store.keep_secret`."""
+        await self._link.command("HSETNX", META, f"secret:{name}", make(), durable=True)
+        kept = await self._link.command("HGET", META, f"secret:{name}")
+        if kept is None:
+            raise StoreUnavailable("the data of the store has vanished from the server")
+        return bytes(kept)
+
+    def size_bytes(self) -> int:
+        """See `Store.size_bytes`: the memory of the servers at the last probe, and what was accepted since."""
+        return self._size

@@ -1,0 +1,80 @@
+"""The Redis engine, as the contract and the model want to open, crash and look into it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from app.outbox.redis import RedisStore
+from tests.factories import DESTINATIONS, FrozenClock
+from tests.outbox.support import Engine
+from tests.redis_server import RedisServer, shared_server
+
+
+class RedisHarness:
+    """One server's first database and whichever engine uses it at the moment.
+
+    Opening voids no lease, since another process may hold it: what a crashed engine had claimed is ready when its
+    lease ends.
+    """
+
+    voids_leases_on_open = False
+
+    def __init__(self, server: RedisServer, clock: FrozenClock, **options: Any) -> None:
+        self.server = server
+        self.clock = clock
+        self._options = options
+        self._store: RedisStore | None = None
+
+    async def open(self, *, destinations: Sequence[str] = DESTINATIONS, **options: Any) -> Engine:
+        """An engine on the server; the one opened last is the one that is crashed or closed."""
+        self._store = await RedisStore.open(
+            self.server.url,
+            destinations=destinations,
+            now=self.clock.now,
+            journal_retention=timedelta(days=7),
+            **{**self._options, **options},
+        )
+        return self._store
+
+    async def reopen(self, *, crash: bool = True) -> Engine:
+        """Another engine on the same data, after the former one crashed or was closed."""
+        if crash:
+            await self.crash()
+        else:
+            await self.close()
+        return await self.open()
+
+    async def crash(self) -> None:
+        """End the engine as a crash would."""
+        store, self._store = self._store, None
+        if store is not None:
+            await store.abandon()
+
+    async def close(self) -> None:
+        """End the engine in good order."""
+        store, self._store = self._store, None
+        if store is not None:
+            await store.close()
+
+    def wipe(self) -> None:
+        """Empty the server."""
+        assert self.server.command("FLUSHALL") == "+OK"
+
+    async def body_count(self) -> int:
+        """How many event bodies are on the server."""
+        script = "local n = 0; for _, k in ipairs(redis.call('KEYS', '*}:b:*')) do n = n + 1 end; return n"
+        return int(self.server.command("EVAL", script, "0").removeprefix(":"))
+
+
+class WipedRedis(RedisHarness):
+    """The shared server, emptied before and after."""
+
+    def __init__(self, clock: FrozenClock) -> None:
+        super().__init__(shared_server(), clock)
+        self.wipe()
+
+    def discard(self) -> None:
+        """Empty the server."""
+        self.wipe()
