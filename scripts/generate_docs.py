@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from app.config import sections, source  # noqa: E402
-from app.units import SIZE_PATTERN, spell_duration, spell_size  # noqa: E402
 from app.destinations.registry import destinations  # noqa: E402
+from app.units import SIZE_PATTERN, spell_duration, spell_size  # noqa: E402
 from scripts.pages import api_page, metrics_page  # noqa: E402
 
 NOTE = "<!-- Made by scripts/generate_docs.py; edit the models, then run `make format`. -->\n"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite("tests.outbox.support")  # steps and checks that other folders use as well
+# Steps and checks that tests of other folders use as well, registered before any of them is imported.
+pytest.register_assert_rewrite(*(f"tests.{folder}.support" for folder in ("api", "delivery", "outbox", "pipeline")))
 
 
 @pytest.fixture

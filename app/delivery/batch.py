@@ -7,18 +7,20 @@ else's by then is not sent.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from math import ceil, log2
+from typing import Any, TypeVar
 
 from app.delivery.retry import RetryPolicy, decide, gate, parked, released
 from app.delivery.sender import Progress, Sender
 from app.destinations.base import Destination
-from app.errors import Outcome, Reason
+from app.errors import Outcome, Reason, StoreUnavailable
 from app.logs import wide_event
 from app.metrics import Metrics
 from app.model import (
@@ -38,7 +40,10 @@ from app.outbox.port import Outbox
 
 log = logging.getLogger("convey.delivery")
 
+T = TypeVar("T")
+
 UNBUILDABLE_ATTEMPTS = 5
+STORE_PAUSE_S = 0.5
 
 Whole = Sequence[Result] | Split | Park | None
 """The verdict on one request: a result per delivery, a word for the batch, or None when it never left."""
@@ -81,14 +86,20 @@ class Batch:
         self._around = around
         self._open = {delivery.key: delivery for delivery in deliveries}
         self._held_until = deliveries[0].claimed_until
+        self._fruitless = 0
+        self._most_fruitless = 2 * ceil(log2(len(deliveries) + 1)) + 2
 
     async def run(self) -> None:
         """Deliver, retry later or end every one of them."""
+        await self._end_overdue()
+        for call in await self._build(tuple(self._open.values())):
+            await self._deliver(call)
+
+    async def _end_overdue(self) -> None:
+        """End what has no time left: asked before every send, as taking a batch apart takes its own time."""
         now = self._around.now()
         ended = [gate(delivery, now, self._config.timeout) for delivery in self._open.values()]
         await self._settle([settlement for settlement in ended if settlement is not None])
-        for call in await self._build(tuple(self._open.values())):
-            await self._deliver(call)
 
     async def _build(self, deliveries: Sequence[Delivery]) -> Sequence[HttpCall]:
         """The requests for what is still ours of `deliveries`."""
@@ -114,6 +125,7 @@ class Batch:
             await self._release(call.deliveries)
             return
         await self._keep_leases()
+        await self._end_overdue()
         ours = tuple(delivery for delivery in call.deliveries if delivery.key in self._open)
         if len(ours) < len(call.deliveries):
             for smaller in await self._build(ours):
@@ -123,7 +135,7 @@ class Batch:
         began = time.perf_counter()
         progress = Progress()
         reply = await self._send(call, progress)
-        verdict = self._read(reply, call.deliveries)
+        verdict = self._worthwhile(self._read(reply, call.deliveries), len(call.deliveries))
         self._observe(call, reply, verdict, time.perf_counter() - began)
         around.answered(verdict)
         if verdict is None:
@@ -142,7 +154,7 @@ class Batch:
         config, around = self._config, self._around
         if self._held_until is None or self._held_until - around.now() >= config.lease * 0.75:
             return
-        held = await around.outbox.extend(tuple(self._open.values()), config.lease)
+        held = await self._kept(lambda: around.outbox.extend(tuple(self._open.values()), config.lease))
         self._held_until = around.now() + config.lease
         self._open = {delivery.key: delivery for delivery in held}
 
@@ -181,6 +193,42 @@ class Batch:
             return [Rejected(detail=verdict.detail, trace_id=verdict.trace_id)]
         return verdict
 
+    def _worthwhile(self, verdict: Whole, size: int) -> Whole:
+        """`verdict`, unless taking the batch apart leads nowhere: then all of it waits, as in an outage.
+
+        One bad event is found in as many steps as halving takes. When that many requests in a row brought neither a
+        delivery nor a clear refusal, it is not about one event.
+        """
+        is_unknown = isinstance(verdict, list | tuple) and all(
+            isinstance(result, Retry) and result.max_attempts is not None for result in verdict
+        )
+        if not isinstance(verdict, Split) and not is_unknown:
+            self._fruitless = 0
+            return verdict
+        self._fruitless += 1
+        if isinstance(verdict, Split) and self._fruitless > self._most_fruitless:
+            return [Retry(Reason.PLATFORM_ERROR, detail=verdict.detail)] * size
+        return verdict
+
+    async def _kept(self, do: Callable[[], Awaitable[T]]) -> T:
+        """What the store answers, asked again while it cannot be reached: what a platform said must not be lost.
+
+        Shielded, so that it is kept even if the lane is cancelled now.
+
+        Raises: StoreUnavailable once what is under way is to be cut short.
+        """
+        while True:
+            try:
+                return await asyncio.shield(asyncio.ensure_future(do()))
+            except StoreUnavailable as error:
+                name = self._config.name
+                wide_event(log, "batch.store_unavailable", level=logging.WARNING, destination=name, detail=str(error))
+                if self._around.abandoned.is_set():
+                    raise
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STORE_PAUSE_S):
+                    await self._around.abandoned.wait()
+
     async def _conclude(self, deliveries: Sequence[Delivery], results: Sequence[Result], sent_at: datetime) -> None:
         now = self._around.now()
         chance = self._around.uniform()  # one for all: what failed together can go together again
@@ -198,8 +246,7 @@ class Batch:
     async def _settle(self, settlements: Sequence[Settlement]) -> None:
         if not settlements:
             return
-        # Shielded: what a platform answered must be kept even if the lane is cancelled now.
-        await asyncio.shield(self._around.outbox.settle(settlements))
+        await self._kept(lambda: self._around.outbox.settle(settlements))
         for settlement in settlements:
             self._open.pop(settlement.delivery.key, None)
         name, metrics = self._config.name, self._around.metrics

@@ -103,6 +103,9 @@ class Lane:
         if not self._pace.may_go(self._now()):
             await self._rest(min(POLL, (self._pace.held_until or self._now()) - self._now()))
             return
+        if self._slots.locked():
+            await asyncio.wait(self._batches, timeout=POLL.total_seconds(), return_when=asyncio.FIRST_COMPLETED)
+            return
         await self._slots.acquire()
         is_probe, limit = self._pace.is_probe, self._pace.limit
         deliveries: Sequence[Delivery] = ()
@@ -118,8 +121,9 @@ class Lane:
             )
             self._batches.add(batch)
             batch.add_done_callback(self._done)
-            if is_probe:
-                await asyncio.wait({batch})  # nothing else goes until its answer is known
+            while is_probe and not batch.done():  # nothing else goes until its answer is known
+                await asyncio.wait({batch}, timeout=POLL.total_seconds())
+                self._progressed(self.name)
         if len(deliveries) < limit:
             # Not a full batch: wait for more, and then a little longer so that they travel together.
             await self._idle(config.linger)

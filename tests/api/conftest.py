@@ -9,12 +9,9 @@ from pathlib import Path
 import pytest
 
 from app.sandbox.server import SandboxServer
+from tests.api.support import Service, open_service, unused_url
 from tests.factories import FrozenClock
 from tests.outbox.support import bounded
-
-pytest.register_assert_rewrite("tests.api.support")
-
-from tests.api.support import Service, open_service, unused_url  # noqa: E402
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

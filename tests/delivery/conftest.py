@@ -9,12 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.delivery.support import Setup, opened
 from tests.factories import FrozenClock
 from tests.outbox.support import bounded
-
-pytest.register_assert_rewrite("tests.delivery.support")
-
-from tests.delivery.support import Setup, opened  # noqa: E402
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

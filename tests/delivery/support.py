@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from app.errors import Reason
 from app.metrics import Metrics
 from app.model import Delivered, Delivery, HttpCall, HttpReply, Park, Plan, Rejected, Result, Retry, Split
 from app.outbox.sqlite import SqliteStore
-from tests.factories import START, FrozenClock, plan
+from tests.factories import FrozenClock, plan
 
 NAME = "meta"
 SECOND = timedelta(seconds=1)
@@ -250,8 +250,3 @@ async def opened(folder: Path, clock: FrozenClock) -> AsyncIterator[Setup]:
 def ids(*numbers: int) -> list[str]:
     """The event_ids of purchases."""
     return [f"purchase_{number}" for number in numbers]
-
-
-def late(instant: datetime) -> timedelta:
-    """How long after the start."""
-    return instant - START

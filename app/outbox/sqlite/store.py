@@ -172,8 +172,11 @@ class SqliteStore:
         if not is_same_file(self._path, self._inode):
             raise StoreUnavailable("the store's file was removed or replaced under the running gateway")
         if self._max_bytes is not None:
-            (pages,) = self._peek.execute("PRAGMA page_count").fetchone()
-            (unused,) = self._peek.execute("PRAGMA freelist_count").fetchone()
+            try:
+                (pages,) = self._peek.execute("PRAGMA page_count").fetchone()
+                (unused,) = self._peek.execute("PRAGMA freelist_count").fetchone()
+            except sqlite3.Error as error:
+                raise StoreUnavailable(f"the store cannot be read: {error}") from error
             if (pages - unused) * self._page_bytes + more_bytes >= self._max_bytes:
                 raise StoreFull("the store has reached its configured size")
         if is_disk_low(self._path.parent):
@@ -198,9 +201,12 @@ class SqliteStore:
         return [claims.claim(connection, request, now, self._warm) for request in requests], None
 
     def _next_ready(self, lane: int) -> float:
-        row = self._peek.execute(
-            "SELECT ready_at FROM deliveries WHERE lane = ? AND state = 0 ORDER BY ready_at LIMIT 1", (lane,)
-        ).fetchone()
+        try:
+            row = self._peek.execute(
+                "SELECT ready_at FROM deliveries WHERE lane = ? AND state = 0 ORDER BY ready_at LIMIT 1", (lane,)
+            ).fetchone()
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"the store cannot be read: {error}") from error
         return row[0] if row else float("inf")
 
     async def extend(self, deliveries: Sequence[Delivery], lease: timedelta) -> Sequence[Delivery]:

@@ -1,0 +1,71 @@
+"""Batches that take long, stores that go away in between, and refusals that are about nobody in particular."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from app.errors import Reason
+from tests.delivery.support import LEASE, SECOND, Answer, Setup, adapter, build_each, ids, until
+from tests.delivery.test_lane import Flaky
+from tests.factories import START, budget
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_what_is_too_late_by_its_turn_is_not_sent(setup: Setup) -> None:
+    """Deep in a batch that takes long, too: the platform could not pair it with the pixel's copy any more."""
+    await setup.put(*range(4), budget_of=budget(pair_until=START + 30 * SECOND))
+
+    def slowly(_: list[str]) -> Answer:
+        setup.clock.advance(15 * SECOND)
+        return {}
+
+    setup.platform.answer = slowly
+    async with setup.running(destination=adapter(build_each), lease=3 * LEASE):
+        await setup.settled(delivered=2, expired=2)
+    assert (await setup.state("purchase_3")).reason is Reason.DEDUP_WINDOW_PASSED
+
+
+async def test_what_was_never_sent_is_not_unsure_because_the_store_was_away(setup: Setup) -> None:
+    setup.outbox = Flaky(setup.store)
+    setup.outbox.failing = {"settle"}
+    await setup.put(0, 1, budget_of=budget(repeat_for=timedelta(0)))
+    async with setup.running(destination=adapter(build_each)):
+        await until(lambda: "settle" in setup.outbox.failed)
+        setup.outbox.failing = set()
+        await setup.settled(delivered=2)
+    assert setup.platform.asked == ids(0, 1)
+
+
+async def test_a_refusal_of_everything_is_not_taken_apart_to_the_last_event(setup: Setup) -> None:
+    await setup.put(*range(1000))
+    setup.platform.answer = lambda _: httpx.Response(403, text="<html>")
+    async with setup.running() as lane:
+        await until(lambda: bool(setup.platform.batches) and not lane._batches)
+        number = len(setup.platform.batches)
+    assert number < 100
+
+
+async def test_a_store_that_cannot_be_looked_into_is_waited_for(setup: Setup) -> None:
+    class Unreadable:
+        failed = 0
+
+        def execute(self, *_: Any) -> Any:
+            self.failed += 1
+            raise sqlite3.OperationalError("disk I/O error")
+
+    peek, broken = setup.store._peek, Unreadable()
+    await setup.put(1)
+    setup.store._peek = broken  # type: ignore[assignment]
+    try:
+        async with setup.running():
+            await until(lambda: broken.failed >= 2, within_s=2)
+            setup.store._peek = peek
+            await setup.settled(delivered=1)
+    finally:
+        setup.store._peek = peek
