@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # Many tests wait for processes and clocks: a third worker keeps two cores busy.
 PYTEST_ARGS ?= -n 3 --dist worksteal
+# What decides about consent, identifiers and retries: every branch is tested.
+EXACT := app/consent/*,app/hashing/*,app/delivery/retry.py,app/pipeline.py
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test check format unit bench lock clean
@@ -40,7 +42,9 @@ check: $(VENV)/.dev  ## static checks: format, lint, types, import contracts, ge
 
 unit: $(VENV)/.dev  ## all tests, without the static checks; fetches a redis-server where there is none
 	@sh scripts/get_redis.sh >/dev/null || [ "$${CI:-}" != true ]  # without one, its tests are skipped, but not in CI
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PYTEST_ARGS) --cov=app --cov-branch --cov-report=
+	$(BIN)/coverage report --precision=1 --fail-under=90 >/dev/null || $(BIN)/coverage report --fail-under=90
+	$(BIN)/coverage report --fail-under=100 --include='$(EXACT)'
 
 test: check unit  ## check and all tests: what CI runs
 

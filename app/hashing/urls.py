@@ -118,4 +118,6 @@ def _readings(text: str) -> Iterable[str]:
     if "%" not in text:
         return (text,) if "+" not in text else (text, text.replace("+", " "))
     once = unquote(text)
-    return dict.fromkeys((unquote(once), unquote(unquote(text.replace("+", " "))), unquote(once.replace("+", " "))))
+    twice = unquote(once)
+    spaced = unquote(unquote(text.replace("+", " ")))
+    return dict.fromkeys((twice, twice.replace("+", " "), unquote(once.replace("+", " ")), spaced))

@@ -340,3 +340,32 @@ def test_a_finding_says_what_and_what_was_done_but_not_the_value() -> None:
     (fault,) = guarded("reject", url=f"{SHOP}/?token=abc123").faults
     assert fault.pointer == "/event_source_url"
     assert "abc123" not in fault.detail
+
+
+def test_what_two_readings_of_a_link_agree_on_is_found_once() -> None:
+    """A plus sign may be itself or a blank: `jane+x@…` is an address either way."""
+    guarded = guard_event(CustomData(), "https://shop.example/?q=jane+x%40mail.example", None)
+    assert guarded.event_source_url == "https://shop.example/?q=redacted"
+    assert [(finding.pointer, finding.kind) for finding in guarded.findings] == [("/event_source_url", Kind.EMAIL)]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "q=%2B49+1512+3456789",
+        "q=4111+1111+1111+1111",
+        "q=%252B49%2B1512%2B3456789",
+        "q=4111%2B1111%2B1111%2B1111",
+        "q=4111%252B1111%252B1111%252B1111",
+    ],
+)
+def test_blanks_written_as_plus_signs_hide_nothing(query: str) -> None:
+    assert guard_event(CustomData(), f"https://shop.example/?{query}", None).event_source_url == (
+        "https://shop.example/?q=redacted"
+    )
+
+
+@pytest.mark.parametrize("name", ["user%5Bfirst_name%5D", "user%255Bfirst_name%255D"])
+def test_an_encoded_name_of_a_parameter_is_read(name: str) -> None:
+    cleaned = guard_event(CustomData(), f"https://shop.example/?{name}=Jane&size=9", None).event_source_url
+    assert cleaned == f"https://shop.example/?{name}=&size=9"
