@@ -12,9 +12,10 @@ from typing import Any
 
 from app.errors import Fault, InvalidEvent, Outcome, Status, StoreUnavailable
 from app.metrics import Metrics
-from app.model import Accepted, Event, Plan, Warn
+from app.model import Accepted, Plan, Warn
 from app.outbox.port import Outbox
 from app.pipeline import SourcePolicy, plan
+from app.wire import Event
 
 log = logging.getLogger("convey.ingest")
 

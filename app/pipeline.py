@@ -29,7 +29,6 @@ from app.hashing.leaks import Guarded, find_in_id, guard_event
 from app.hashing.options import HashingOptions
 from app.model import (
     Budget,
-    Event,
     Form,
     HashedContent,
     HashedCustomData,
@@ -42,6 +41,7 @@ from app.model import (
     Warn,
     canonical_bytes,
 )
+from app.wire import Event
 
 TWIN_SOURCES = frozenset({"website", "app"})
 """Action sources in which a pixel or an app SDK reports the same event from the shopper's side."""

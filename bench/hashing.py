@@ -10,7 +10,8 @@ from time import perf_counter
 
 from app.hashing.identity import hash_identity
 from app.hashing.options import HashingOptions
-from app.model import Form, UserData
+from app.model import Form
+from app.wire import UserData
 
 FORMS = frozenset(Form)
 NOW = datetime(2026, 11, 20, 10, 15, tzinfo=UTC)

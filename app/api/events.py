@@ -14,8 +14,9 @@ from app.api.parse import read_events
 from app.api.problems import Problem, fault_json
 from app.errors import Outcome, Reason, Status
 from app.ingest import Ingest, IngestResult
-from app.model import Event, Verdict
+from app.model import Verdict
 from app.outbox.port import EventState, Journal
+from app.wire import Event
 
 router = APIRouter(tags=["events"])
 

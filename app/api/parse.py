@@ -14,7 +14,8 @@ from pydantic import BaseModel, ValidationError
 from app.api.problems import Problem
 from app.errors import Fault
 from app.ingest import Parsed
-from app.model import AppData, Consent, Content, CustomData, Event, UserData, Warn
+from app.model import Warn
+from app.wire import AppData, Consent, Content, CustomData, Event, UserData
 
 MAX_DEPTH = 8
 """How deep an event may nest: its own deepest field needs 4, free properties may use 4 more."""

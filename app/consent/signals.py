@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from app.model import Consent, Warn
+from app.model import Warn
+from app.wire import Consent
 
 
 class Flag(StrEnum):

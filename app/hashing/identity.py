@@ -13,7 +13,8 @@ from app.hashing import browser, click_ids, ids
 from app.hashing.codes import Code
 from app.hashing.options import DEFAULTS, HashingOptions
 from app.hashing.reading import Keys, Reading
-from app.model import Form, HashedIdentity, UserData, Warn
+from app.model import Form, HashedIdentity, Warn
+from app.wire import UserData
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)

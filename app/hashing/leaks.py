@@ -14,7 +14,8 @@ from app.errors import Fault
 from app.hashing import urls
 from app.hashing.detectors import Kind, find, find_in_id, is_card, is_phone_shaped, may_hold
 from app.hashing.leak_keys import compact, is_plain_name, is_product, kind_of_key
-from app.model import Content, CustomData, Warn
+from app.model import Warn
+from app.wire import Content, CustomData
 
 __all__ = ["Finding", "Guarded", "Kind", "Policy", "find_in_id", "guard_event"]
 

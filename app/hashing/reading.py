@@ -10,7 +10,8 @@ from app.hashing import digest, email, ids, person, phone, places
 from app.hashing.codes import Code, warn
 from app.hashing.options import HashingOptions
 from app.hashing.text import clean
-from app.model import Form, UserData, Values, Warn
+from app.model import Form, Warn
+from app.wire import UserData, Values
 
 MOST_VALUES = 5
 """Values of one identifier that are used, and warnings about one identifier that are given."""

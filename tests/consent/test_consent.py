@@ -10,7 +10,7 @@ import pytest
 from app.consent.policy import decide
 from app.consent.signals import NO_SIGNALS, ConsentSignals, Flag, read_signals
 from app.errors import REASONS, Outcome, Reason
-from app.model import Consent
+from app.wire import Consent
 
 NAMES = ("ad_storage", "ad_user_data", "ad_personalization")
 UNREAD = ("purposes", "tcf", "ac", "gpp", "us_privacy", "onetrust_groups", "shopify")

@@ -23,7 +23,6 @@ from app.hashing.identity import hash_identity
 from app.hashing.options import HashingOptions
 from app.model import (
     Delivered,
-    Event,
     HashedContent,
     HashedCustomData,
     HashedEvent,
@@ -35,6 +34,7 @@ from app.model import (
     Retry,
     Split,
 )
+from app.wire import Event
 from tests.destinations.support import batch, delivery
 
 PAGES = Path(__file__).parents[2] / "docs" / "destinations"

@@ -12,7 +12,6 @@ from typing import Any
 from app.destinations.base import Admission, Admit, Skip
 from app.destinations.registry import destinations
 from app.model import (
-    ActionSource,
     Budget,
     Delivery,
     Form,
@@ -23,6 +22,7 @@ from app.model import (
     HttpCall,
     HttpReply,
 )
+from app.wire import ActionSource
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HAPPENED = datetime(2026, 11, 20, 11, 50, tzinfo=UTC)

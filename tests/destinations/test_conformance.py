@@ -20,19 +20,8 @@ from app.destinations.registry import destinations
 from app.errors import REASONS, Outcome, Reason
 from app.event_names import STANDARD_EVENTS
 from app.hashing.identity import hash_identity
-from app.model import (
-    ACTION_SOURCES,
-    Delivered,
-    Delivery,
-    Form,
-    HashedEvent,
-    HttpReply,
-    Park,
-    Rejected,
-    Retry,
-    Split,
-    UserData,
-)
+from app.model import Delivered, Delivery, Form, HashedEvent, HttpReply, Park, Rejected, Retry, Split
+from app.wire import ACTION_SOURCES, UserData
 from tests.destinations import pages
 from tests.destinations import support as s
 

@@ -14,7 +14,8 @@ from app.destinations.base import DEDUP_WINDOW
 from app.destinations.snapchat import CURRENCIES, EVENT_NAMES, NAMES, can_limit
 from app.errors import DestinationError
 from app.event_names import STANDARD_EVENTS
-from app.model import ACTION_SOURCES, Delivered, Form, Park, Rejected, Retry, Split
+from app.model import Delivered, Form, Park, Rejected, Retry, Split
+from app.wire import ACTION_SOURCES
 from tests.destinations import support as s
 from tests.destinations.pages import check_page
 

@@ -20,7 +20,8 @@ import phonenumbers
 
 from app.hashing.identity import hash_identity
 from app.hashing.options import HashingOptions
-from app.model import Form, UserData
+from app.model import Form
+from app.wire import UserData
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 TODAY = NOW.date()

@@ -6,7 +6,8 @@ from typing import Any
 
 from app.hashing.identity import hash_identity
 from app.hashing.options import HashingOptions
-from app.model import HashedIdentity, UserData, Warn
+from app.model import HashedIdentity, Warn
+from app.wire import UserData
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 TODAY = date(2026, 11, 20)

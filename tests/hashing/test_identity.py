@@ -11,7 +11,8 @@ from app.hashing.codes import DETAILS, Code
 from app.hashing.identity import hash_identity
 from app.hashing.options import HashingOptions
 from app.hashing.reading import MOST_VALUES
-from app.model import Form, UserData
+from app.model import Form
+from app.wire import UserData
 from tests.hashing.support import NOW, TODAY, codes, identity_of, of
 
 PERSON: dict[str, Any] = {

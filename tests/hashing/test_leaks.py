@@ -7,7 +7,7 @@ import pytest
 from app.hashing.detectors import Kind, find
 from app.hashing.leaks import Guarded, Policy, find_in_id, guard_event
 from app.hashing.urls import LONGEST
-from app.model import CustomData
+from app.wire import CustomData
 
 SHOP = "https://shop.example"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"

@@ -8,7 +8,8 @@ import pytest
 
 from app.hashing.identity import hash_identity
 from app.hashing.options import HashingOptions
-from app.model import Form, UserData
+from app.model import Form
+from app.wire import UserData
 
 
 def hexes(form: Form, **fields: Any) -> list[str]:

@@ -13,7 +13,8 @@ from app.hashing.codes import DETAILS, Code
 from app.hashing.identity import hash_identity
 from app.hashing.leaks import guard_event
 from app.hashing.options import HashingOptions
-from app.model import CustomData, Form, HashedIdentity, UserData, Warn
+from app.model import Form, HashedIdentity, Warn
+from app.wire import CustomData, UserData
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 TODAY = date(2026, 11, 20)

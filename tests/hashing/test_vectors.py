@@ -13,7 +13,8 @@ import pytest
 from app.hashing import ids, text
 from app.hashing.identity import hash_identity
 from app.hashing.options import HashingOptions
-from app.model import Form, HashedIdentity, UserData
+from app.model import Form, HashedIdentity
+from app.wire import UserData
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

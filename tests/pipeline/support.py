@@ -10,8 +10,9 @@ from typing import Any
 from app.api.parse import read_events
 from app.destinations.base import Admission, Admit, Destination, DestinationSettings, Limits
 from app.destinations.registry import destinations
-from app.model import Event, Form, HashedEvent, Plan, Verdict
+from app.model import Form, HashedEvent, Plan, Verdict
 from app.pipeline import Route, SourcePolicy, plan
+from app.wire import Event
 from tests.factories import START
 
 WINDOW = timedelta(days=7)

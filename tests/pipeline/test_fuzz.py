@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from app.api.parse import read_events
 from app.api.problems import Problem
 from app.errors import InvalidEvent
-from app.model import Consent, Content, CustomData, Event, UserData, decode_event, encode_event
+from app.model import decode_event, encode_event
 from app.pipeline import SourcePolicy, plan
+from app.wire import Consent, Content, CustomData, Event, UserData
 from tests.factories import START
 from tests.pipeline.support import planned, policy, real_routes
 

@@ -12,7 +12,8 @@ from app import ingest, pipeline
 from app.errors import Fault, Status, StoreUnavailable
 from app.ingest import Ingest, IngestResult, Parsed
 from app.metrics import Metrics
-from app.model import Accepted, Event, Plan, Warn
+from app.model import Accepted, Plan, Warn
+from app.wire import Event
 from tests.factories import START
 from tests.pipeline.support import policy, route, wire
 

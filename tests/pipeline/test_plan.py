@@ -14,7 +14,8 @@ from app import pipeline
 from app.consent.policy import ConsentDecision
 from app.destinations.base import DEDUP_WINDOW, Admission, Admit, Skip
 from app.errors import INGEST_OUTCOMES, REASONS, InvalidEvent, Outcome, Reason
-from app.model import Event, Form, HashedEvent, HashedIdentity, Plan, Warn, encode_event
+from app.model import Form, HashedEvent, HashedIdentity, Plan, Warn, encode_event
+from app.wire import Event
 from tests.factories import START
 from tests.pipeline.support import ALLOWED, WINDOW, admit_all, decisions, planned, policy, real_routes, route, wire
 

@@ -11,24 +11,23 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Literal, TypeVar
 
 import orjson
 
 from app.dedup.port import IdKey, MintedId
-from app.errors import ConveyError, Outcome, Reason, StoreFull, StoreMismatch, StoreUnavailable
-from app.model import Accepted, Delivery, Plan, Settlement, decode_event, encode_event
+from app.errors import ConveyError, Outcome, StoreFull, StoreMismatch, StoreUnavailable
+from app.model import Accepted, Delivery, Plan, Settlement, encode_event
 from app.outbox.port import (
     PENDING,
     Backlog,
     DeadFilter,
     DeadLetter,
-    DeliveryState,
     EventState,
     Ledger,
 )
-from app.outbox.sqlite import claims, schema
-from app.outbox.sqlite.accept import Acceptance, Prepared, Warm, find, from_us, mint, money_of, state_of, to_us
+from app.outbox.sqlite import claims, queries, schema
+from app.outbox.sqlite.accept import Acceptance, Prepared, Warm, find, from_us, mint, money_of, to_us
 from app.outbox.sqlite.counts import Counts, Delta
 from app.outbox.sqlite.files import FileLock, is_disk_low, is_same_file, refuse_network_file_system
 from app.outbox.sqlite.writer import GroupWriter
@@ -275,27 +274,7 @@ class SqliteStore:
 
     async def backlog(self) -> Mapping[str, Backlog]:
         """See `Outbox.backlog`."""
-        return await self._read(self._backlog)
-
-    def _backlog(self, connection: sqlite3.Connection) -> Mapping[str, Backlog]:
-        now = to_us(self._now())
-        backlog = {}
-        connection.execute("BEGIN")  # one snapshot for all of it
-        for name, lane in self._lanes.items():
-            (pending,) = connection.execute(
-                "SELECT coalesce(sum(deliveries), 0) FROM counts WHERE lane = ? AND state = ?", (lane, PENDING)
-            ).fetchone()
-            (ready,) = connection.execute(
-                "SELECT count(*) FROM deliveries WHERE lane = ? AND state = 0 AND ready_at <= ?", (lane, now)
-            ).fetchone()
-            oldest = connection.execute(
-                "SELECT accepted_at FROM events WHERE id = "
-                "(SELECT min(event) FROM deliveries WHERE lane = ? AND state = 0)",
-                (lane,),
-            ).fetchone()
-            backlog[name] = Backlog(ready, pending - ready, from_us(oldest[0]) if oldest else None)
-        connection.execute("COMMIT")
-        return backlog
+        return await self._read(lambda connection: queries.backlog(connection, self._lanes, to_us(self._now())))
 
     async def sweep(self) -> int:
         """See `Outbox.sweep`. Looks at a bounded number of events a call, in the order of acceptance."""
@@ -340,51 +319,7 @@ class SqliteStore:
 
     async def dead_letters(self, which: DeadFilter, limit: int) -> Sequence[DeadLetter]:
         """See `Outbox.dead_letters`."""
-        return await self._read(lambda connection: self._dead_letters(connection, which, limit))
-
-    def _dead_letters(self, connection: sqlite3.Connection, which: DeadFilter, limit: int) -> Sequence[DeadLetter]:
-        letters = []
-        for row in self._find_dead(connection, which, limit):
-            event, lane, source, event_id, event_name, currency, amount, accepted_at, *rest = row
-            reason, detail, trace_id, attempts, settled_at = rest
-            (body,) = connection.execute("SELECT body FROM bodies WHERE event = ?", (event,)).fetchone()
-            letters.append(
-                DeadLetter(
-                    source=source,
-                    event_id=event_id,
-                    event_name=event_name,
-                    destination=self._names[lane],
-                    reason=Reason(reason),
-                    detail=detail,
-                    trace_id=trace_id,
-                    attempts=attempts,
-                    accepted_at=from_us(accepted_at),
-                    died_at=from_us(settled_at),
-                    event_time=decode_event(body).event_time,
-                    money=money_of(currency, amount),
-                )
-            )
-        return letters
-
-    def _find_dead(self, connection: sqlite3.Connection, which: DeadFilter, limit: int) -> list[tuple[Any, ...]]:
-        lanes = [self._lanes[which.destination]] if which.destination in self._lanes else []
-        if which.destination is None:
-            lanes = list(self._names)
-        return connection.execute(
-            "SELECT d.event, d.lane, e.source, e.event_id, e.event_name, d.currency, d.amount, e.accepted_at, "
-            "d.reason, d.detail, d.trace_id, d.attempts, d.settled_at FROM deliveries AS d "
-            "JOIN events AS e ON e.id = d.event WHERE d.state = 2 AND d.lane IN (SELECT value FROM json_each(?1)) "
-            "AND (?2 IS NULL OR d.reason = ?2) AND (?3 IS NULL OR e.event_id = ?3) AND (?4 IS NULL OR e.source = ?4) "
-            "AND (?5 IS NULL OR d.settled_at < ?5) ORDER BY d.settled_at, d.event LIMIT ?6",
-            (
-                orjson.dumps(lanes).decode(),
-                which.reason,
-                which.event_id,
-                which.source,
-                to_us(which.died_before) if which.died_before else None,
-                limit,
-            ),
-        ).fetchall()
+        return await self._read(lambda connection: queries.dead_letters(connection, which, limit, self._lanes))
 
     async def replay(self, which: DeadFilter, limit: int) -> int:
         """See `Outbox.replay`."""
@@ -425,7 +360,7 @@ class SqliteStore:
         gone: set[int] = set()
         woken: set[str] = set()
         for which, limit in calls:
-            rows = self._find_dead(connection, which, limit)
+            rows = queries.find_dead(connection, which, limit, self._lanes)
             connection.executemany(update, [(now, row[0], row[1]) for row in rows])
             for _event, lane, _source, _id, _name, currency, amount, *_ in rows:
                 if moved_to is not None:
@@ -446,33 +381,16 @@ class SqliteStore:
 
     async def event(self, event_id: str, source: str | None = None) -> Sequence[EventState]:
         """See `Journal.event`."""
-        return await self._read(lambda connection: self._events(connection, "event_id", event_id, source))
+        return await self._read(
+            lambda connection: queries.events(connection, "event_id", event_id, source, self._lanes)
+        )
 
     async def transaction(self, transaction: str, source: str | None = None) -> Sequence[EventState]:
         """See `Journal.transaction`."""
-        return await self._read(lambda connection: self._events(connection, "txn", transaction, source))
+        return await self._events("txn", transaction, source)
 
-    def _events(
-        self, connection: sqlite3.Connection, column: str, value: str, source: str | None
-    ) -> Sequence[EventState]:
-        states = []
-        for event, of, event_name, event_id, txn, accepted_at, verdicts in connection.execute(
-            "SELECT id, source, event_name, event_id, txn, accepted_at, verdicts FROM events "  # noqa: S608
-            f"WHERE {column} = ?1 AND (?2 IS NULL OR source = ?2) ORDER BY id DESC LIMIT 100",
-            (value, source),
-        ).fetchall():
-            destinations: dict[str, DeliveryState] = {
-                name: DeliveryState(Outcome(outcome), Reason(reason) if reason else None, detail)
-                for name, (outcome, reason, detail) in (orjson.loads(verdicts) if verdicts else {}).items()
-            }
-            for lane, *columns in connection.execute(
-                "SELECT lane, state, reason, detail, attempts, trace_id, limited, settled_at FROM deliveries "
-                "WHERE event = ?",
-                (event,),
-            ):
-                destinations[self._names[lane]] = state_of(*columns)
-            states.append(EventState(event_id, event_name, of, from_us(accepted_at), txn, destinations))
-        return states
+    async def _events(self, column: Literal["event_id", "txn"], value: str, source: str | None) -> Sequence[EventState]:
+        return await self._read(lambda connection: queries.events(connection, column, value, source, self._lanes))
 
     # --- IdStore --------------------------------------------------------------------------------------------
 
