@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import sqlite3
@@ -16,7 +17,7 @@ from typing import Literal, TypeVar
 import orjson
 
 from app.dedup.port import IdKey, MintedId
-from app.errors import ConveyError, Outcome, StoreFull, StoreMismatch, StoreUnavailable
+from app.errors import Outcome, StoreFull, StoreMismatch, StoreUnavailable
 from app.model import Accepted, Delivery, Plan, Settlement, encode_event
 from app.outbox.port import (
     PENDING,
@@ -95,31 +96,33 @@ class SqliteStore:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             refuse_network_file_system(path.parent)
-            lock = FileLock(path.with_name(path.name + ".lock"))
             # Made here so that it is its owner's alone; the files SQLite puts beside it take the same mode.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            lock = FileLock(path.with_name(path.name + ".lock"))
         except OSError as error:
             raise StoreUnavailable(f"the store's folder cannot be used: {error.strerror}") from error
-        try:
-            connection = _connect(path, read_only=False)
-            connection.execute(f"PRAGMA synchronous = {'OFF' if synchronous == 'OFF' else 'FULL'}")
-            schema.prepare(connection)
-            connection.execute("BEGIN IMMEDIATE")
-            connection.executemany("INSERT OR IGNORE INTO lanes (name) VALUES (?)", [(name,) for name in destinations])
-            connection.execute(
-                "UPDATE deliveries SET ready_at = min(ready_at, ?) WHERE state = 0 AND token IS NOT NULL",
-                (to_us(now()),),
-            )
-            connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            lock.release()
-            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
-                raise StoreMismatch("the store's file is not a SQLite database") from error
-            raise StoreUnavailable(f"the store cannot be opened: {error}") from error
-        except ConveyError:
-            lock.release()
-            raise
-        return cls(path, lock, connection, now, journal_retention, max_bytes)
+        with contextlib.ExitStack() as undo:
+            undo.callback(lock.release)
+            try:
+                connection = undo.enter_context(contextlib.closing(_connect(path, read_only=False)))
+                connection.execute(f"PRAGMA synchronous = {'OFF' if synchronous == 'OFF' else 'FULL'}")
+                schema.prepare(connection)
+                connection.execute("BEGIN IMMEDIATE")
+                connection.executemany(
+                    "INSERT OR IGNORE INTO lanes (name) VALUES (?)", [(name,) for name in destinations]
+                )
+                connection.execute(
+                    "UPDATE deliveries SET ready_at = min(ready_at, ?) WHERE state = 0 AND token IS NOT NULL",
+                    (to_us(now()),),
+                )
+                connection.execute("COMMIT")
+                store = cls(path, lock, connection, now, journal_retention, max_bytes)
+            except sqlite3.Error as error:
+                if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+                    raise StoreMismatch("the store's file is not a SQLite database") from error
+                raise StoreUnavailable(f"the store cannot be opened: {error}") from error
+            undo.pop_all()
+        return store
 
     async def close(self) -> None:
         """Write what waits, release the file."""
@@ -460,10 +463,14 @@ class SqliteStore:
 
 def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5, cached_statements=256)
-    if read_only:
-        connection.execute("PRAGMA query_only = ON")
-    else:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA journal_size_limit = 67108864")
-        connection.execute("PRAGMA cache_size = -32768")
+    try:
+        if read_only:
+            connection.execute("PRAGMA query_only = ON")
+        else:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA journal_size_limit = 67108864")
+            connection.execute("PRAGMA cache_size = -32768")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
