@@ -7,7 +7,6 @@ the event and loses the value; a finding names the place and the kind, never the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any, Literal
 
 from app.errors import Fault
@@ -277,5 +276,5 @@ def _without(text: str, spans: list[tuple[int, int]]) -> str:
 
 
 def _shown(key: str) -> str:
-    """A key as a pointer may show it: a name a programmer gave, or else a short digest of it."""
-    return key if is_plain_name(key) else "~" + sha256(key.encode(errors="replace")).hexdigest()[:8]
+    """A key as a pointer may show it: a name a programmer gave, or else an ellipsis, as it may be personal data."""
+    return key if is_plain_name(key) else "…"

@@ -224,7 +224,7 @@ def test_a_key_that_is_personal_data_itself_is_dropped_and_never_shown() -> None
     found = guarded(properties={"jane@x.com": 1, "Gift for Jane Doe 1990": "jane@x.com"})
     assert found.custom.properties == {"Gift for Jane Doe 1990": "redacted"}
     assert "jane" not in repr(found.findings).lower()
-    assert all(each.pointer.startswith("/custom_data/properties/~") for each in found.findings)
+    assert all(each.pointer.startswith("/custom_data/properties/…") for each in found.findings)
 
 
 def test_what_is_too_deep_too_much_or_too_long_to_search_is_dropped() -> None:
