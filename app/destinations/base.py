@@ -19,6 +19,7 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from app.errors import DestinationError, Reason
+from app.facts import CLOCK_TOLERANCE
 from app.model import (
     Delivery,
     Form,
@@ -37,10 +38,6 @@ from app.units import Duration
 
 DEDUP_WINDOW = timedelta(hours=48)
 """How long Meta, TikTok, Pinterest and Snapchat all pair two copies of one event (documented by each)."""
-
-CLOCK_TOLERANCE = timedelta(minutes=5)
-"""How far ahead of now an event_time may be; within it the event is clamped to now."""
-
 
 UNKNOWN_ANSWER_ATTEMPTS = 8
 """How often an answer nobody knows is met with another try before the delivery is given up."""
