@@ -116,6 +116,17 @@ class HashedCustomData(msgspec.Struct, frozen=True, omit_defaults=True):
     properties: dict[str, Any] = {}
 
 
+class ConsentFacts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the signals say of the two states Google asks for beside an event.
+
+    True: granted. False: refused. None: no signal speaks of it, as where no consent has to be asked for. Of a
+    delivery sent with `limited`, personalisation counts as refused whatever stands here.
+    """
+
+    ad_user_data: bool | None = None
+    ad_personalization: bool | None = None
+
+
 class HashedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     """The event as it is kept and delivered. No field of it can hold a raw e-mail address, phone number or name.
 
@@ -136,6 +147,8 @@ class HashedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     custom_data: HashedCustomData = HashedCustomData()
     app: dict[str, Any] | None = None
     is_test: bool = False
+    consent: ConsentFacts = ConsentFacts()
+    """As decided for the destinations that `has_consent_states`."""
 
     @property
     def money(self) -> tuple[str, Decimal] | None:

@@ -29,6 +29,7 @@ from app.hashing.leaks import Guarded, find_in_id, guard_event
 from app.hashing.options import HashingOptions
 from app.model import (
     Budget,
+    ConsentFacts,
     Form,
     HashedContent,
     HashedCustomData,
@@ -134,6 +135,7 @@ def plan(event: Event, policy: SourcePolicy, forms: frozenset[Form], now: dateti
         custom_data=custom_data,
         app=_app_data(event, warnings),
         is_test=event.test,
+        consent=_consent_facts(policy, gates),
     )
     warnings += _advice(hashed, transaction, event.event_id is not None)
     verdicts, deliveries = _route(hashed, policy, gates, now, warnings)
@@ -237,6 +239,24 @@ def _gates(event: Event, policy: SourcePolicy, signals: ConsentSignals) -> Mappi
     return gates
 
 
+def _consent_facts(policy: SourcePolicy, gates: Mapping[str, ConsentDecision]) -> ConsentFacts:
+    """What a platform that asks for consent states is told: the strictest of what was decided for such platforms."""
+    asked = [
+        gates[route.name].facts
+        for route in policy.routes
+        if route.destination.has_consent_states and gates[route.name].outcome is Outcome.QUEUED
+    ]
+    return ConsentFacts(
+        _strictest([facts.ad_user_data for facts in asked]), _strictest([facts.ad_personalization for facts in asked])
+    )
+
+
+def _strictest(states: Sequence[bool | None]) -> bool | None:
+    if False in states:
+        return False
+    return True if states and None not in states else None
+
+
 _TOO_LATE = Warn(
     "dedup_window_passed",
     "/event_time",
@@ -313,7 +333,9 @@ def _id_request(
         # As it was stated, not as it was clamped: the same event posted again must give the same id.
         # And without an fbc made here, which holds the time of the making.
         identity = hashed.identity if event.user.fbc else msgspec.structs.replace(hashed.identity, fbc=None)
-        canonical = canonical_bytes(msgspec.structs.replace(hashed, event_time=stated, identity=identity))
+        # Nor by what the shopper allowed meanwhile.
+        plain = msgspec.structs.replace(hashed, event_time=stated, identity=identity, consent=ConsentFacts())
+        canonical = canonical_bytes(plain)
         derived = derive_without_key(policy.name, hashed.event_name, canonical)
     return IdRequest(
         source=policy.name,

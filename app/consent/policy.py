@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from app.consent.signals import ConsentSignals, Flag
 from app.errors import Outcome, Reason
+from app.model import ConsentFacts
 
 Policy = Literal["strict"]
 
@@ -19,9 +20,10 @@ class ConsentDecision:
     reason: Reason | None = None
     detail: str | None = None
     limited: bool = False
+    facts: ConsentFacts = field(default_factory=ConsentFacts)
 
 
-_ALLOWED = ConsentDecision(Outcome.QUEUED)
+_ALLOWED = ConsentDecision(Outcome.QUEUED, facts=ConsentFacts(ad_user_data=True, ad_personalization=True))
 
 
 def decide(signals: ConsentSignals, policy: Policy = "strict") -> ConsentDecision:

@@ -138,6 +138,8 @@ class Destination(Generic[S]):
     `name` is the module's name, the docs page's and the config's `type`. `needs` are the named forms of the
     identity to compute at the door. `is_limited_supported` says that a documented limited mode exists, `can_limit`
     whether this event can be sent in it (some platforms must know the shopper's state, or locate the IP address).
+    `has_consent_states` says that its requests carry the consent itself (`HashedEvent.consent`), so that an event can
+    be sent whose use for personalisation was refused.
     """
 
     name: str
@@ -150,6 +152,7 @@ class Destination(Generic[S]):
     build: Callable[[Sequence[Delivery], S], Sequence[HttpCall]]
     read: Callable[[HttpReply, Sequence[Delivery]], Sequence[Result] | Split | Park]
     can_limit: Callable[[HashedEvent, S], bool] = _always
+    has_consent_states: bool = False
 
 
 def gate_age(event: HashedEvent, window: timedelta, margin: timedelta, now: datetime) -> datetime | Skip:

@@ -31,6 +31,7 @@ def route(
     has_test_mode: bool = True,
     is_limited_supported: bool = True,
     can_limit: bool = True,
+    has_consent_states: bool = False,
     needs: frozenset[Form] = frozenset({Form.EMAIL}),
 ) -> Route:
     """A destination that only decides."""
@@ -45,6 +46,7 @@ def route(
         build=lambda deliveries, settings: (),
         read=lambda reply, deliveries: (),
         can_limit=lambda event, settings: can_limit,
+        has_consent_states=has_consent_states,
     )
     return Route(name, kind, None, is_routed)
 

@@ -14,7 +14,7 @@ from app import pipeline
 from app.consent.policy import ConsentDecision
 from app.destinations.base import DEDUP_WINDOW, Admission, Admit, Skip
 from app.errors import INGEST_OUTCOMES, REASONS, InvalidEvent, Outcome, Reason
-from app.model import Form, HashedEvent, HashedIdentity, Plan, Warn, encode_event
+from app.model import ConsentFacts, Form, HashedEvent, HashedIdentity, Plan, Warn, encode_event
 from app.wire import Event
 from tests.factories import START
 from tests.pipeline.support import ALLOWED, WINDOW, admit_all, decisions, planned, policy, real_routes, route, wire
@@ -534,3 +534,40 @@ def test_planning_changes_neither_event_nor_policy() -> None:
 def test_real_routes_have_the_names_of_their_platforms() -> None:
     assert [each.name for each in real_routes()] == ["meta", "tiktok", "pinterest", "snapchat"]
     assert admit_all(planned(policy(route())).event, None, START) == Admit(START - timedelta(minutes=10) + WINDOW)
+
+
+# --- what a platform is told of the consent ------------------------------------------------------------------------
+
+
+def facts_of(allowed: bool | None, personal: bool | None) -> ConsentDecision:
+    """A decision that lets an event go, saying so of the two states."""
+    return ConsentDecision(Outcome.QUEUED, facts=ConsentFacts(allowed, personal))
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "told"),
+    [
+        ((True, True), (True, True), (True, True)),
+        ((True, True), (True, False), (True, False)),
+        ((True, None), (True, True), (True, None)),
+        ((None, None), (False, True), (False, None)),
+    ],
+)
+def test_the_strictest_consent_of_the_platforms_that_ask_for_it_travels_with_the_event(
+    one: tuple[bool | None, bool | None],
+    two: tuple[bool | None, bool | None],
+    told: tuple[bool | None, bool | None],
+) -> None:
+    source = policy(route("one", has_consent_states=True), route("two", has_consent_states=True), route("three"))
+    gates = {"one": facts_of(*one), "two": facts_of(*two), "three": facts_of(False, False)}
+    assert pipeline._consent_facts(source, gates) == ConsentFacts(*told)
+    gates["two"] = ConsentDecision(Outcome.DENIED, Reason.CONSENT_MISSING, facts=ConsentFacts(False, False))
+    assert pipeline._consent_facts(source, gates) == ConsentFacts(*one)
+
+
+def test_only_a_platform_that_asks_is_told_and_an_id_does_not_depend_on_it() -> None:
+    asking = planned(policy(route("one", has_consent_states=True)), transaction_id=None, custom_data={})
+    silent = planned(policy(route("one")), transaction_id=None, custom_data={})
+    assert asking.event.consent == ConsentFacts(True, True)
+    assert silent.event.consent == ConsentFacts()
+    assert asking.id_request.derived == silent.id_request.derived
