@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app import __version__
-from app.api import events, health, ledger, problems
+from app.api import event_ids, events, health, ledger, problems
 from app.api.connection import BoundedProtocol
 from app.api.guards import Guard
 from app.config import Settings
@@ -50,10 +50,13 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.ingest = runtime.ingest
     app.state.journal = runtime.store
     app.state.outbox = runtime.store
+    app.state.ids = runtime.store
+    app.state.policies = runtime.policies
+    app.state.now = runtime.now
     app.state.health = runtime.health
     app.state.max_events = server.max_events
     app.state.strict_sources = runtime.strict_sources
-    for module in (events, ledger, health):
+    for module in (events, event_ids, ledger, health):
         app.include_router(module.router)
     problems.install(app)
     app.add_middleware(Guard, max_body_bytes=server.max_body_bytes, metrics=runtime.metrics)
@@ -66,7 +69,8 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         _, extra = models_json_schema(
-            [(model, "validation") for model in events.MODELS], ref_template="#/components/schemas/{model}"
+            [(model, "validation") for model in (*events.MODELS, *event_ids.MODELS)],
+            ref_template="#/components/schemas/{model}",
         )
         components = schema.setdefault("components", {})
         components.setdefault("schemas", {}).update(extra.get("$defs", {}))

@@ -19,6 +19,7 @@ from app import facts
 from app.consent.policy import ConsentDecision, decide
 from app.consent.signals import ConsentSignals, read_signals
 from app.dedup.event_id import DEFAULT_TEMPLATE, derive, derive_without_key
+from app.dedup.registry import faults_of_ids
 from app.destinations.base import DEDUP_WINDOW, Admit, Destination
 from app.errors import Fault, InvalidEvent, Outcome, Reason
 from app.event_names import STANDARD_EVENTS, canonical_name
@@ -156,18 +157,14 @@ def _faults(event: Event, policy: SourcePolicy) -> Iterable[Fault]:
     for position, wanted in enumerate(event.destinations or ()):
         if wanted not in known:
             yield Fault(f"/destinations/{position}", "unknown_destination", "no destination of this name is configured")
-    for pointer, text in (
-        ("/event_name", event.event_name),
-        ("/event_id", event.event_id),
-        ("/transaction_id", event.transaction_id),
-        ("/occurrence", event.occurrence),
-    ):
-        # A name is trimmed; an id goes out as it came.
-        if text and not (text.strip() and (text.strip() if pointer == "/event_name" else text).isprintable()):
-            yield Fault(pointer, "invalid_characters", "must not be blank or hold control or invisible characters")
-        kind = find_in_id(text) if text else None
-        if kind is not None:
-            yield Fault(pointer, "personal_data", f"holds what looks like personal data ({kind}); send an id instead")
+    yield from faults_of_ids(
+        (
+            ("/event_name", event.event_name),
+            ("/event_id", event.event_id),
+            ("/transaction_id", event.transaction_id),
+            ("/occurrence", event.occurrence),
+        )
+    )
 
 
 def _custom_data(

@@ -48,8 +48,9 @@ class Runtime:
         self.health = Health()
         self.keys = KeyRing(_principals(settings), now)
         self.strict_sources = frozenset(source.name for source in settings.sources if source.strict)
-        policies = {source.name: source_policy(settings, source) for source in settings.sources}
-        self.ingest = Ingest(store, policies, metrics, now)
+        self.now = now
+        self.policies = {source.name: source_policy(settings, source) for source in settings.sources}
+        self.ingest = Ingest(store, self.policies, metrics, now)
         lanes = [
             Lane(lane_config(destination), store, sender, metrics, now, progressed=self.health.progressed)
             for destination in settings.destinations

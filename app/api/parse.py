@@ -22,6 +22,7 @@ MAX_DEPTH = 8
 
 _CODES = {
     "missing": "missing",
+    "extra_forbidden": "unknown_field",
     "string_type": "wrong_type",
     "list_type": "wrong_type",
     "dict_type": "wrong_type",
@@ -50,6 +51,7 @@ _CODES = {
 }
 _WORDS = {
     "missing": "is required",
+    "extra_forbidden": "is not a known field",
     "string_type": "must be a string",
     "list_type": "must be a string or a list of strings",
     "dict_type": "must be a JSON object",
@@ -121,7 +123,7 @@ def _event(item: Any, *, is_strict: bool, is_suspicious: bool) -> Parsed:
     try:
         event = Event.model_validate(item)
     except ValidationError as error:
-        return Parsed(None, faults=_faults(error))
+        return Parsed(None, faults=faults_of(error))
     unknown = _first(_unknown(event, ""))
     if unknown and is_strict:
         refused = tuple(Fault(where, "unknown_field", "is not a field of an event") for where in unknown)
@@ -236,7 +238,7 @@ def _unknown(model: BaseModel, where: str) -> Iterator[str]:
             yield from _unknown(line, f"/custom_data/contents/{position}")
 
 
-def _faults(error: ValidationError) -> tuple[Fault, ...]:
+def faults_of(error: ValidationError) -> tuple[Fault, ...]:
     """The faults pydantic found, one per place, without inputs."""
     faults: dict[str, Fault] = {}
     for each in error.errors(include_url=False, include_context=False, include_input=False):

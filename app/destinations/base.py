@@ -131,6 +131,10 @@ def _always(event: HashedEvent, settings: Any) -> bool:
     return True
 
 
+def _no_pixel(event: HashedEvent, event_id: str, settings: Any) -> str | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Destination(Generic[S]):
     """One kind of platform. Its module keeps it as `DESTINATION`; the registry finds it there.
@@ -140,6 +144,8 @@ class Destination(Generic[S]):
     whether this event can be sent in it (some platforms must know the shopper's state, or locate the IP address).
     `has_consent_states` says that its requests carry the consent itself (`HashedEvent.consent`), so that an event can
     be sent whose use for personalisation was refused.
+    `pixel_call` is the JavaScript with which a page's pixel reports this event under the same name and id; None where
+    the platform has no such event.
     """
 
     name: str
@@ -153,6 +159,7 @@ class Destination(Generic[S]):
     read: Callable[[HttpReply, Sequence[Delivery]], Sequence[Result] | Split | Park]
     can_limit: Callable[[HashedEvent, S], bool] = _always
     has_consent_states: bool = False
+    pixel_call: Callable[[HashedEvent, str, S], str | None] = _no_pixel
 
 
 def gate_age(event: HashedEvent, window: timedelta, margin: timedelta, now: datetime) -> datetime | Skip:

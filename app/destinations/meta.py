@@ -50,6 +50,7 @@ from app.destinations.base import (
     unreadable,
     uuid_text,
 )
+from app.destinations.pixel import javascript, money
 from app.errors import DestinationError, Reason
 from app.model import Delivered, Delivery, Form, HashedEvent, HttpCall, HttpReply, Park, Result, Retry, Split, Warn
 from app.units import Duration
@@ -169,6 +170,16 @@ def _name(event: HashedEvent, settings: MetaSettings) -> str | None:
         own = event.event_name if event.event_name in MESSAGING_OWN_NAMES else None
         return platform_name(event, settings, MESSAGING_NAMES, own)
     return platform_name(event, settings, EVENT_NAMES, event.event_name)
+
+
+def pixel_call(event: HashedEvent, event_id: str, settings: MetaSettings) -> str | None:
+    """The pixel's call; it spells the id `eventID` (page on duplicate pixel and server events, documented)."""
+    name = _name(event, settings)
+    if name is None:
+        return None
+    # The pixel has a verb of its own for names that are not Meta's.
+    verb = "track" if name in EVENT_NAMES.values() else "trackCustom"
+    return javascript("fbq", verb, name, money(event), {"eventID": event_id})
 
 
 def _user_data(event: HashedEvent, *, is_limited: bool) -> dict[str, Any]:
@@ -497,4 +508,5 @@ DESTINATION = Destination(
     build=build,
     read=read,
     can_limit=can_limit,
+    pixel_call=pixel_call,
 )

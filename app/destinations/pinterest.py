@@ -46,6 +46,7 @@ from app.destinations.base import (
     unknown,
     unreadable,
 )
+from app.destinations.pixel import javascript, money
 from app.errors import DestinationError, Reason
 from app.model import (
     Delivered,
@@ -151,6 +152,15 @@ def _action_source(event: HashedEvent) -> str | None:
 
 def _name(event: HashedEvent, settings: PinterestSettings) -> str | None:
     return platform_name(event, settings, EVENT_NAMES, CUSTOM_NAME)
+
+
+def pixel_call(event: HashedEvent, event_id: str, settings: PinterestSettings) -> str | None:
+    """The tag's call. The tag writes the API's names without underscores (`add_to_cart` is `addtocart`)."""
+    name = _name(event, settings)
+    if name is None:
+        return None
+    data = tidy({"event_id": event_id, **money(event), "order_id": event.custom_data.order_id})
+    return javascript("pintrk", "track", name.replace("_", ""), data)
 
 
 def _user_data(event: HashedEvent, settings: PinterestSettings, *, is_limited: bool) -> dict[str, Any]:
@@ -363,4 +373,5 @@ DESTINATION = Destination(
     build=build,
     read=read,
     can_limit=can_limit,
+    pixel_call=pixel_call,
 )

@@ -46,6 +46,7 @@ from app.destinations.base import (
     unreadable,
     uuid_text,
 )
+from app.destinations.pixel import javascript, money
 from app.errors import DestinationError, Reason
 from app.model import Delivered, Delivery, Form, HashedEvent, HttpCall, HttpReply, Park, Result, Retry, Split, Warn
 from app.units import Duration
@@ -143,6 +144,15 @@ def _name(event: HashedEvent, settings: SnapchatSettings) -> str | None:
     own = settings.custom_event_names.get(event.event_name)
     table = EVENT_NAMES if own is None else EVENT_NAMES | {event.event_name: own}
     return platform_name(event, settings, table, own)
+
+
+def pixel_call(event: HashedEvent, event_id: str, settings: SnapchatSettings) -> str | None:
+    """The pixel's call: `client_dedup_id`, and for an order `transaction_id` (Deduplication, documented)."""
+    name = _name(event, settings) if settings.pixel_id else None
+    if name is None:
+        return None
+    data = {"client_dedup_id": event_id, **money(event, "price"), "transaction_id": event.custom_data.order_id}
+    return javascript("snaptr", "track", name, tidy(data))
 
 
 def _action_source(event: HashedEvent) -> str:
@@ -395,4 +405,5 @@ DESTINATION = Destination(
     build=build,
     read=read,
     can_limit=can_limit,
+    pixel_call=pixel_call,
 )

@@ -44,6 +44,7 @@ from app.destinations.base import (
     unknown,
     unreadable,
 )
+from app.destinations.pixel import javascript, money
 from app.errors import DestinationError, Reason
 from app.model import Delivered, Delivery, Form, HashedEvent, HttpCall, HttpReply, Park, Result, Retry, Split, Warn
 from app.units import Duration
@@ -154,6 +155,12 @@ def _name(event: HashedEvent, settings: TikTokSettings, source: EventSource) -> 
     if source == "offline" and name not in STANDARD_NAMES:  # endpoint page, documented: offline takes standard only
         return None
     return name
+
+
+def pixel_call(event: HashedEvent, event_id: str, settings: TikTokSettings) -> str | None:
+    """The pixel's call, with the id in a third argument (Event deduplication, documented)."""
+    name = _name(event, settings, "web") if settings.pixel_code else None
+    return None if name is None else javascript("ttq.track", name, money(event), {"event_id": event_id})
 
 
 def _user(event: HashedEvent, settings: TikTokSettings, source: EventSource, *, is_limited: bool) -> dict[str, Any]:
@@ -379,4 +386,5 @@ DESTINATION = Destination(
     build=build,
     read=read,
     can_limit=can_limit,
+    pixel_call=pixel_call,
 )
