@@ -92,6 +92,7 @@ class Ingest:
             for result, item in zip(results, items, strict=True)
         ]
         self._count(source, answers)
+        self._count_leaks(source, plans, answers)
         return answers
 
     async def _accept(self, source: str, plans: Sequence[Plan]) -> Sequence[Accepted | None]:
@@ -122,6 +123,21 @@ class Ingest:
         for labels, number in outcomes.items():
             self._metrics.ingest_outcomes.labels(*labels).inc(number)
 
+    def _count_leaks(self, source: str, plans: Sequence[Plan], answers: Sequence[IngestResult]) -> None:
+        leaks = Counter(leak for planned in plans for leak in planned.leaks)
+        # An event that was refused for what it held never became a plan: its faults tell.
+        leaks.update(
+            (fault.code.removeprefix(LEAK), "rejected")
+            for answer in answers
+            for fault in answer.faults
+            if fault.code.startswith(LEAK)
+        )
+        for (kind, action), number in leaks.items():
+            self._metrics.leaks.labels(source, kind, action).inc(number)
+
+
+LEAK = "leak_"
+"""What the codes of the leak guard begin with."""
 
 _CONFLICT = Warn(
     "id_conflict",

@@ -7,7 +7,7 @@ them with `max by (…)` and never sum over processes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -35,6 +35,10 @@ ATTEMPT_RESULTS = (
     "network",
 )
 LANE_STATES = ("running", "paused", "parked", "open")
+LEAK_KINDS = ("email", "phone", "card", "iban", "ssn", "person", "secret", "digest", "unscanned")
+LEAK_ACTIONS = ("redacted", "dropped", "reported", "rejected")
+INGEST_ROUTE = "/v1/events"
+"""The route whose answers the accept objective is about."""
 SHARED = "Shared by every process of one store: aggregate with max, never with sum."
 
 
@@ -170,7 +174,21 @@ SPECS: tuple[Spec, ...] = (
         "Unix time at which the lane last went round its loop.",
         ("destination",),
     ),
-    Spec("build_info", Gauge, "convey_build_info", "Always 1; the labels say what runs.", ("version",)),
+    Spec(
+        "leaks",
+        Counter,
+        "convey_leaks_total",
+        "Personal data found outside `user`, by kind and by what became of it.",
+        ("source", "kind", "action"),
+    ),
+    Spec("build_info", Gauge, "convey_build_info", "Always 1; the labels say what runs.", ("version", "revision")),
+    Spec(
+        "config_info",
+        Gauge,
+        "convey_config_info",
+        "Always 1 for an enabled destination; joins its type to its name.",
+        ("destination", "type"),
+    ),
 )
 
 
@@ -196,23 +214,42 @@ class Metrics:
     outbox_limit_bytes: Gauge
     lane_state: Gauge
     worker_progress: Gauge
+    leaks: Counter
     build_info: Gauge
+    config_info: Gauge
 
-    def __init__(self, version: str, sources: Iterable[str] = (), destinations: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        version: str,
+        sources: Iterable[str] = (),
+        destinations: Iterable[str] = (),
+        *,
+        revision: str = "unknown",
+        types: Mapping[str, str] | None = None,
+    ) -> None:
+        """`types` maps each destination to its type, where that is known."""
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         for spec in SPECS:
             options: dict[str, Any] = {"buckets": spec.buckets} if spec.buckets else {}
             made = spec.kind(spec.name, spec.help, spec.labels, registry=self.registry, **options)
             setattr(self, spec.attribute, made)
-        self.build_info.labels(version).set(1)
+        self.build_info.labels(version, revision).set(1)
+        for destination, kind in (types or {}).items():
+            self.config_info.labels(destination, kind).set(1)
         self._initialise(tuple(sources), tuple(destinations))
 
     def _initialise(self, sources: Sequence[str], destinations: Sequence[str]) -> None:
         """Give every known child its zero, so that a rate exists before the first error."""
+        for code in ("2xx", "4xx", "5xx"):
+            self.http_requests.labels(INGEST_ROUTE, "POST", code)
+            self.http_duration.labels(INGEST_ROUTE, "POST", code)
         for source in sources:
             for status in Status:
                 self.events.labels(source, status)
+            for kind in LEAK_KINDS:
+                for action in LEAK_ACTIONS:
+                    self.leaks.labels(source, kind, action)
         for destination in destinations:
             for outcome in (Outcome.QUEUED, Outcome.DENIED, Outcome.SKIPPED):
                 for reason in REASONS[outcome] or ("",):
@@ -222,6 +259,7 @@ class Metrics:
                     self.deliveries.labels(destination, outcome, reason)
             for result in ATTEMPT_RESULTS:
                 self.attempts.labels(destination, result)
+                self.attempt_duration.labels(destination, result)
             self.delivery_latency.labels(destination)
             self.batch_items.labels(destination)
             self.set_lane_state(destination, "running")

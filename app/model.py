@@ -246,7 +246,8 @@ class IdRequest:
 class Plan:
     """Everything decided about one event before the store is touched.
 
-    `verdicts` has every configured destination, those to be queued included.
+    `verdicts` has every configured destination, those to be queued included. `leaks` are the kind and the fate of each
+    piece of personal data found outside `user`.
     """
 
     event: HashedEvent
@@ -255,6 +256,7 @@ class Plan:
     verdicts: Mapping[str, Verdict]
     accepted_at: datetime
     warnings: tuple[Warn, ...] = ()
+    leaks: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,6 +147,7 @@ def plan(event: Event, policy: SourcePolicy, forms: frozenset[Form], now: dateti
         verdicts=verdicts,
         accepted_at=now,
         warnings=tuple(warnings),
+        leaks=tuple((found.kind, found.action) for found in guarded.findings),
     )
 
 

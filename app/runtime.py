@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app import __version__
+from app import __revision__, __version__
 from app.api.guards import KeyRing, Principal
 from app.api.health import Health
 from app.config import DestinationConfig, Settings, SourceConfig, reload_destination
@@ -78,7 +78,13 @@ class Runtime:
         try:
             await _refuse_unroutable(store, [*names, *settings.disabled])
             sender = Sender()
-            metrics = Metrics(__version__, [source.name for source in settings.sources], names)
+            metrics = Metrics(
+                __version__,
+                [source.name for source in settings.sources],
+                names,
+                revision=__revision__,
+                types={destination.name: destination.type for destination in settings.destinations},
+            )
             runtime = cls(settings, store, sender, metrics, now)
             await runtime._worker.measure()
             runtime._working = asyncio.create_task(runtime._worker.run(), name="worker")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
 
 import pytest
 from prometheus_client import Counter, Gauge, Histogram, generate_latest
 
 from app.errors import REASONS, Outcome, Status
-from app.metrics import ATTEMPT_RESULTS, LANE_STATES, SPECS, Metrics
+from app.hashing.detectors import Kind
+from app.hashing.leaks import Action
+from app.metrics import ATTEMPT_RESULTS, LANE_STATES, LEAK_ACTIONS, LEAK_KINDS, SPECS, Metrics
 
 SOURCES = ("shop", "other")
 DESTINATIONS = ("meta", "tiktok")
@@ -40,7 +43,7 @@ def test_names_follow_the_conventions() -> None:
         assert re.fullmatch(r"convey_[a-z_]+", spec.name)
         assert (spec.kind is Counter) == spec.name.endswith("_total")
         assert spec.help.endswith(".")
-        assert set(spec.labels) <= LABELS | {"result", "version"}
+        assert set(spec.labels) <= LABELS | {"result", "version", "revision", "kind", "action", "type"}
         assert (spec.kind is Histogram) == bool(spec.buckets)
         assert list(spec.buckets) == sorted(set(spec.buckets))
         assert spec.kind in {Counter, Gauge, Histogram}
@@ -63,7 +66,24 @@ def test_every_known_child_starts_at_zero(metrics: Metrics) -> None:
             assert value(metrics, "convey_delivery_attempts_total", destination=destination, result=result) == 0
         assert value(metrics, "convey_delivery_latency_seconds_count", destination=destination) == 0
         assert value(metrics, "convey_batch_items_count", destination=destination) == 0
-    assert value(metrics, "convey_build_info", version="1.2.3") == 1
+    assert value(metrics, "convey_build_info", version="1.2.3", revision="unknown") == 1
+    for code in ("2xx", "4xx", "5xx"):
+        labels = {"route": "/v1/events", "method": "POST", "code": code}
+        assert value(metrics, "convey_http_requests_total", **labels) == 0
+        assert value(metrics, "convey_http_request_duration_seconds_count", **labels) == 0
+    for source in SOURCES:
+        assert value(metrics, "convey_leaks_total", source=source, kind="email", action="redacted") == 0
+
+
+def test_the_leak_guards_words_are_the_labels() -> None:
+    assert set(LEAK_KINDS) == {kind.value for kind in Kind}
+    assert set(LEAK_ACTIONS) == set(get_args(Action))
+
+
+def test_the_type_of_a_destination_joins_its_name() -> None:
+    made = Metrics("1", (), ("meta-eu",), revision="abc", types={"meta-eu": "meta"})
+    assert value(made, "convey_config_info", destination="meta-eu", type="meta") == 1
+    assert value(made, "convey_build_info", version="1", revision="abc") == 1
 
 
 def states(metrics: Metrics, destination: str) -> dict[str, float | None]:
@@ -92,5 +112,5 @@ def test_nothing_says_when_it_was_created(metrics: Metrics) -> None:
 
 def test_without_sources_and_destinations() -> None:
     bare = Metrics("0")
-    assert value(bare, "convey_build_info", version="0") == 1
+    assert value(bare, "convey_build_info", version="0", revision="unknown") == 1
     assert value(bare, "convey_outbox_bytes") == 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from typing import Annotated, Any
 
 import orjson
@@ -127,6 +129,7 @@ async def post_events(request: Request) -> Response:
     request.scope["convey.events"] = len(items)
     ingest: Ingest = state.ingest
     results = await ingest.take(principal.source, items)
+    request.scope["convey.told"] = _told(results)
     rendered = [_result(position, result) for position, result in enumerate(results)]
     if all(result.status is Status.INVALID for result in results):
         errors = results[0].faults if len(results) == 1 else ()
@@ -166,6 +169,23 @@ def _check_media_type(request: Request) -> None:
         raise Problem("unsupported_media_type", "send `Content-Type: application/json`")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Problem("unsupported_media_type", "send the body uncompressed")
+
+
+LOGGED_IDS = 10
+"""How many event ids the line about a request names: enough to find its deliveries, and never a page of them."""
+
+
+def _told(results: Sequence[IngestResult]) -> dict[str, Any]:
+    """What the line about the request says of its events: counts and ids, never an identifier of a person."""
+    told = Counter(result.status.value for result in results)
+    told.update(
+        verdict.outcome.value
+        for result in results
+        if result.accepted is not None and result.accepted.status is Status.ACCEPTED
+        for verdict in result.accepted.destinations.values()
+    )
+    named = (result.accepted.event_id for result in results if result.accepted is not None)
+    return {**told, "event_ids": list(islice(named, LOGGED_IDS))}
 
 
 def _result(position: int, result: IngestResult) -> dict[str, Any]:

@@ -97,6 +97,7 @@ class Guard:
         began = time.perf_counter()
         request_id = _request_id(scope["headers"])
         scope["convey.request_id"] = request_id
+        scope["convey.trace_id"] = trace_id_of(_header(scope["headers"], b"traceparent"))
         status = 500
         received = 0
         has_all = False
@@ -147,13 +148,15 @@ class Guard:
         if children is None:
             children = self._metrics.http_requests.labels(*labels), self._metrics.http_duration.labels(*labels)
             self._children[labels] = children
+        trace_id = scope["convey.trace_id"]
         children[0].inc()
-        children[1].observe(seconds)
+        children[1].observe(seconds, {"trace_id": trace_id} if trace_id else None)
         wide_event(
             log,
             "request",
             level=logging.DEBUG if route in _QUIET else logging.INFO,
             request_id=scope["convey.request_id"],
+            trace_id=trace_id,
             method=method,
             route=route,
             code=status,
@@ -161,6 +164,7 @@ class Guard:
             source=scope.get("convey.source"),
             key_name=scope.get("convey.key_name"),
             events=scope.get("convey.events"),
+            **scope.get("convey.told", {}),
             body_bytes=received,
             duration_ms=round(seconds * 1000, 2),
         )
@@ -168,6 +172,16 @@ class Guard:
 
 _METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"})
 _QUIET = frozenset({"/livez", "/readyz"})
+
+
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+"""Source: https://www.w3.org/TR/trace-context/ section 3.2, read 2026-11; a later version may append fields."""
+
+
+def trace_id_of(traceparent: str) -> str | None:
+    """The trace id of a W3C `traceparent` header; None when there is none or it is not well-formed."""
+    found = _TRACEPARENT.fullmatch(traceparent.strip()) if traceparent else None
+    return found[1] if found and (found[2] is None or not traceparent.startswith("00")) else None
 
 
 def _header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:

@@ -1,12 +1,15 @@
-"""`/livez` and `/readyz`: open, cheap, and about this process only."""
+"""`/livez` and `/readyz`: open, cheap, and about this process only; with a key that may read, in detail."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
+
+from app.api.guards import authorise
 
 router = APIRouter(tags=["health"])
 
@@ -46,6 +49,13 @@ class Health:
             return "the last check is too old"
         return self._reason
 
+    def details(self) -> dict[str, Any]:
+        """What a person who looks wants to know: how old the last check is, and when each lane last went round."""
+        now = self._clock()
+        checked = None if self._checked_at == float("-inf") else round(now - self._checked_at, 1)
+        lanes = {lane: {"progressed_s_ago": round(now - at, 1)} for lane, at in sorted(self._progress.items())}
+        return {"checked_s_ago": checked, "stalled": self.stalled_lanes(), "lanes": lanes}
+
     def stalled_lanes(self) -> list[str]:
         """The lanes that have not gone round for too long."""
         now = self._clock()
@@ -58,8 +68,8 @@ async def livez(request: Request) -> Response:
     """200 while the process answers and its lanes go round; 503 when a lane has stalled."""
     health: Health = request.app.state.health
     stalled = health.stalled_lanes()
-    body = {"status": "stalled", "lanes": stalled} if stalled else {"status": "ok"}
-    return Response(orjson.dumps(body), 503 if stalled else 200, media_type="application/json")
+    body: dict[str, Any] = {"status": "stalled", "lanes": stalled} if stalled else {"status": "ok"}
+    return Response(_with_details(body, request, health), 503 if stalled else 200, media_type="application/json")
 
 
 @router.head("/readyz", include_in_schema=False)
@@ -68,5 +78,16 @@ async def readyz(request: Request) -> Response:
     """200 while an event would be kept; 503 otherwise. What platforms answer plays no part."""
     health: Health = request.app.state.health
     reason = health.unready_reason()
-    body = {"status": "ready"} if reason is None else {"status": "unready", "reason": reason}
-    return Response(orjson.dumps(body), 200 if reason is None else 503, media_type="application/json")
+    body: dict[str, Any] = {"status": "ready"} if reason is None else {"status": "unready", "reason": reason}
+    return Response(_with_details(body, request, health), 200 if reason is None else 503, media_type="application/json")
+
+
+def _with_details(body: dict[str, Any], request: Request, health: Health) -> bytes:
+    """The body; for a caller who shows a key with the scope `read`, with what a person wants to know.
+
+    Raises: Problem 401 or 403 for a key that may not.
+    """
+    if "authorization" in request.headers:
+        authorise(request, "read")
+        body["details"] = health.details()
+    return orjson.dumps(body)

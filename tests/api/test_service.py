@@ -14,6 +14,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from app.api.guards import trace_id_of
 from app.api.health import STALE_AFTER_S, Health
 from app.errors import StoreFull, StoreUnavailable
 from app.logs import JsonFormatter
@@ -21,7 +22,19 @@ from app.main import create_app, create_metrics_app
 from app.model import Accepted, Plan
 from app.outbox.port import LEDGER_STATES
 from app.sandbox.server import SandboxServer
-from tests.api.support import CANARIES, DESTINATIONS, KEY, MARK, Service, bearer, good, open_service, unused_url
+from tests.api.support import (
+    CANARIES,
+    DESTINATIONS,
+    KEY,
+    MARK,
+    POSTER,
+    READER,
+    Service,
+    bearer,
+    good,
+    open_service,
+    unused_url,
+)
 from tests.delivery.support import until
 from tests.factories import FrozenClock
 
@@ -175,6 +188,7 @@ async def test_livez_and_readyz_need_no_key(service: Service) -> None:
 async def test_readyz_follows_the_store(service: Service) -> None:
     health = service.runtime.health
     health.report("the disk is full")
+    del service.client.headers["authorization"]
     answer = await service.client.get("/readyz")
     assert (answer.status_code, answer.json()) == (503, {"status": "unready", "reason": "the disk is full"})
     assert (await service.client.get("/livez")).status_code == 200
@@ -187,6 +201,15 @@ async def test_readyz_becomes_ready_by_itself(service: Service) -> None:
         return (await service.client.get("/readyz")).status_code == 200
 
     await until(ready)
+
+
+async def test_probes_tell_more_to_a_key_that_may_read(service: Service) -> None:
+    service.runtime.health.report(None)
+    for path in ("/livez", "/readyz"):
+        details = (await service.client.get(path, headers=bearer(READER))).json()["details"]
+        assert set(details) == {"checked_s_ago", "stalled", "lanes"}
+        assert (await service.client.get(path, headers=bearer(POSTER))).status_code == 403
+        assert (await service.client.get(path, headers=bearer("ck_nobody"))).status_code == 401
 
 
 class Seconds:
@@ -235,6 +258,7 @@ def test_a_lane_stalls_when_it_has_not_gone_round_for_a_minute() -> None:
 
 async def test_livez_names_a_stalled_lane(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service.runtime.health, "stalled_lanes", lambda: ["meta"])
+    del service.client.headers["authorization"]
     answer = await service.client.get("/livez")
     assert (answer.status_code, answer.json()) == (503, {"status": "stalled", "lanes": ["meta"]})
 
@@ -465,7 +489,7 @@ async def test_no_line_holds_what_was_sent(service: Service, lines: io.StringIO)
 
 
 async def test_one_line_per_request(service: Service, lines: io.StringIO) -> None:
-    body = json.dumps({"events": [good(1), good(2)]}).encode()
+    body = json.dumps({"events": [good(1), {}, good(2)]}).encode()
     await service.client.post("/v1/events", content=body, headers={"x-request-id": "request-0001"})
     (line,) = [json.loads(line) for line in lines.getvalue().splitlines() if '"request"' in line]
     assert line.pop("duration_ms") >= 0
@@ -475,15 +499,66 @@ async def test_one_line_per_request(service: Service, lines: io.StringIO) -> Non
         "logger": "convey.http",
         "event": "request",
         "request_id": "request-0001",
+        "trace_id": None,
         "method": "POST",
         "route": "/v1/events",
         "code": 202,
         "problem": None,
         "source": "shop",
         "key_name": "shop-0",
-        "events": 2,
+        "events": 3,
+        "accepted": 2,
+        "invalid": 1,
+        "queued": 8,
+        "event_ids": ["purchase_ORD-1", "purchase_ORD-2"],
         "body_bytes": len(body),
     }
+
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.mark.parametrize(
+    ("traceparent", "trace_id"),
+    [
+        (f"00-{TRACE}-00f067aa0ba902b7-01", TRACE),
+        (f" 00-{TRACE}-00f067aa0ba902b7-00 ", TRACE),
+        (f"cc-{TRACE}-00f067aa0ba902b7-01-what-the-future-brings", TRACE),
+        (f"00-{TRACE}-00f067aa0ba902b7-01-more", None),
+        (f"ff-{TRACE}-00f067aa0ba902b7-01", None),
+        (f"00-{'0' * 32}-00f067aa0ba902b7-01", None),
+        (f"00-{TRACE}-{'0' * 16}-01", None),
+        (f"00-{TRACE.upper()}-00f067aa0ba902b7-01", None),
+        (MARK, None),
+        ("", None),
+    ],
+)
+def test_a_traceparent_gives_its_trace_id_or_nothing(traceparent: str, trace_id: str | None) -> None:
+    assert trace_id_of(traceparent) == trace_id
+
+
+async def test_a_trace_is_in_the_line_and_an_exemplar_of_the_duration(service: Service, lines: io.StringIO) -> None:
+    await service.post(good(), headers={"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"})
+    (line,) = [json.loads(line) for line in lines.getvalue().splitlines() if '"request"' in line]
+    assert line["trace_id"] == TRACE
+    transport = httpx.ASGITransport(create_metrics_app(service.runtime.metrics))
+    async with httpx.AsyncClient(transport=transport, base_url="http://metrics.test") as client:
+        classic = (await client.get("/metrics")).text
+        modern = (await client.get("/metrics", headers={"accept": "application/openmetrics-text"})).text
+    assert TRACE not in classic
+    assert f'# {{trace_id="{TRACE}"}}' in modern
+
+
+async def test_leaks_are_counted_by_what_became_of_them(service: Service) -> None:
+    stray = {"properties": {"note": "write to jane@example.com"}}
+    await service.post(good(custom_data={"currency": "USD", "value": "1", **stray}))
+    await service.post(good(2, custom_data={"order_id": "jane@example.com"}))
+
+    def leaks(action: str) -> float | None:
+        labels = {"source": "shop", "kind": "email", "action": action}
+        return service.runtime.metrics.registry.get_sample_value("convey_leaks_total", labels)
+
+    assert (leaks("redacted"), leaks("rejected"), leaks("reported")) == (1, 1, 0)
 
 
 async def test_probes_are_logged_quietly(service: Service, lines: io.StringIO) -> None:
