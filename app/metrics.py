@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -175,6 +176,13 @@ SPECS: tuple[Spec, ...] = (
         ("destination",),
     ),
     Spec(
+        "token_expiry",
+        Gauge,
+        "convey_token_expiry_timestamp_seconds",
+        "Unix time at which the OAuth access token in use ends; renewed by itself well before.",
+        ("destination",),
+    ),
+    Spec(
         "leaks",
         Counter,
         "convey_leaks_total",
@@ -215,6 +223,7 @@ class Metrics:
     lane_state: Gauge
     worker_progress: Gauge
     leaks: Counter
+    token_expiry: Gauge
     build_info: Gauge
     config_info: Gauge
 
@@ -268,3 +277,7 @@ class Metrics:
         """Say which of the lane states holds; the others become 0."""
         for known in LANE_STATES:
             self.lane_state.labels(destination, known).set(known == state)
+
+    def set_token_expiry(self, destination: str, expires_at: datetime) -> None:
+        """Say when the access token a destination uses ends."""
+        self.token_expiry.labels(destination).set(expires_at.timestamp())

@@ -300,9 +300,13 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class TokenFor:
-    """Says that a call needs an OAuth access token; `app.delivery.sender` gets it."""
+    """Says that a call needs an OAuth access token; `app.delivery.sender` gets it.
 
-    credential: str
+    `credential` is the JSON text of a service account's key or of a user's refresh token, as Google writes it, with
+    its `token_uri`: a secret.
+    """
+
+    credential: str = field(repr=False)
     scope: str
 
 

@@ -77,7 +77,6 @@ class Runtime:
         )
         try:
             await _refuse_unroutable(store, [*names, *settings.disabled])
-            sender = Sender()
             metrics = Metrics(
                 __version__,
                 [source.name for source in settings.sources],
@@ -85,6 +84,7 @@ class Runtime:
                 revision=__revision__,
                 types={destination.name: destination.type for destination in settings.destinations},
             )
+            sender = Sender(token_expires=metrics.set_token_expiry)
             runtime = cls(settings, store, sender, metrics, now)
             await runtime._worker.measure()
             runtime._working = asyncio.create_task(runtime._worker.run(), name="worker")

@@ -181,6 +181,8 @@ class Batch:
         if reply is None:
             return None
         if isinstance(reply, NoReply):
+            if reply.reason is Reason.CREDENTIALS:
+                return Park(detail=reply.detail)
             return [Retry(reply.reason, detail=reply.detail, is_ambiguous=reply.is_ambiguous)] * len(deliveries)
         try:
             verdict = self._config.destination.read(reply, deliveries)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx
 
 from app import __version__
+from app.delivery.tokens import Token, TokenSource
 from app.errors import Reason
 from app.model import HttpCall, HttpReply, NoReply
 
@@ -34,7 +37,14 @@ class Progress:
 class Sender:
     """Sends calls over one pool of connections. Close it when done."""
 
-    def __init__(self, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport | None = None,
+        token_expires: Callable[[str, datetime], None] = lambda _destination, _expires_at: None,
+    ) -> None:
+        """`token_expires` is told, per destination, when the access token in use ends."""
+        self._tokens = TokenSource()
+        self._token_expires = token_expires
         limits = httpx.Limits(max_connections=200, max_keepalive_connections=50, keepalive_expiry=30)
         if transport is None:
             # Plain http goes to loopback only (base_url allows nothing else): never through a proxy.
@@ -45,14 +55,37 @@ class Sender:
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._tokens.close()
         await self._client.aclose()
 
     async def send(self, call: HttpCall, timeout_s: float, progress: Progress) -> HttpReply | NoReply:
         """The platform's answer, or how the attempt ended without one.
 
         Redirects are not followed: a conversion goes to the documented address or nowhere. A cancelled send passes
-        the cancellation on; `progress` then tells whether anything had left.
+        the cancellation on; `progress` then tells whether anything had left. A call that needs an access token gets
+        one first, and another one if the platform refuses it (once: the next 401 is the answer).
         """
+        if call.auth is None:
+            return await self._send(call, timeout_s, progress)
+        token = await self._tokens.get(call.auth)
+        reply = await self._send_with(token, call, timeout_s, progress)
+        if isinstance(token, Token) and isinstance(reply, HttpReply) and reply.status == 401:
+            self._tokens.refuse(call.auth, token)
+            progress.has_left = False
+            reply = await self._send_with(await self._tokens.get(call.auth), call, timeout_s, progress)
+        return reply
+
+    async def _send_with(
+        self, token: Token | NoReply, call: HttpCall, timeout_s: float, progress: Progress
+    ) -> HttpReply | NoReply:
+        if isinstance(token, NoReply):
+            return token
+        if call.deliveries:
+            self._token_expires(call.deliveries[0].destination, token.expires_at)
+        headers = {**call.secret_headers, "authorization": f"Bearer {token.text}"}
+        return await self._send(replace(call, secret_headers=headers), timeout_s, progress)
+
+    async def _send(self, call: HttpCall, timeout_s: float, progress: Progress) -> HttpReply | NoReply:
         headers = {
             "content-type": "application/json",
             "user-agent": f"convey/{__version__}",
