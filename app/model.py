@@ -247,7 +247,8 @@ class Plan:
     """Everything decided about one event before the store is touched.
 
     `verdicts` has every configured destination, those to be queued included. `leaks` are the kind and the fate of each
-    piece of personal data found outside `user`.
+    piece of personal data found outside `user`. `is_bulk` says that its deliveries may wait while live ones have their
+    share of the lane (an import).
     """
 
     event: HashedEvent
@@ -257,6 +258,7 @@ class Plan:
     accepted_at: datetime
     warnings: tuple[Warn, ...] = ()
     leaks: tuple[tuple[str, str], ...] = ()
+    is_bulk: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from typing import Protocol
 
 from app.errors import FINAL_OUTCOMES, Outcome, Reason
 from app.model import Accepted, Delivery, Plan, Settlement, Verdict
+from app.outbox.shares import EVERYTHING, Choice
 
 PENDING = "pending"
 QUEUED = "queued"
@@ -128,8 +129,14 @@ class Outbox(Protocol):
         Raises: StoreUnavailable (nothing of a plan was kept, or it is not known to be durable).
         """
 
-    async def claim(self, destination: str, limit: int, lease: timedelta) -> Sequence[Delivery]:
-        """Take up to `limit` ready deliveries, oldest ready instant first; nobody else gets them until now + lease.
+    async def claim(
+        self, destination: str, limit: int, lease: timedelta, choice: Choice = EVERYTHING
+    ) -> Sequence[Delivery]:
+        """Take up to `limit` ready deliveries; nobody else gets them until now + lease.
+
+        Which, and in which order, is what `app.outbox.shares` says of `choice`: by default the oldest ready instants
+        of live events, shared evenly by the sources, and a bounded share of bulk. At a cost that does not grow with
+        how many wait.
 
         A delivery whose previous claim was neither settled nor released comes back with `attempts` one higher and
         `unsure_since` set to the start of the first such claim.
@@ -149,8 +156,11 @@ class Outbox(Protocol):
         RETRYING makes it ready at `ready_at`, counts the attempt if `attempted`, and keeps `unsure_since`.
         """
 
-    async def wait(self, destination: str, at_most: timedelta) -> None:
-        """Return when something may have become ready for `destination`, at the latest after `at_most`."""
+    async def wait(self, destination: str, at_most: timedelta, paused: Collection[str] = ()) -> None:
+        """Return when something may have become ready for `destination`, at the latest after `at_most`.
+
+        Waiting deliveries of `paused` event names (as `Choice.paused` has them) end no wait.
+        """
 
     async def ledger(self) -> Ledger:
         """The state counts, as of one instant."""
@@ -164,6 +174,7 @@ class Outbox(Protocol):
     async def replay(self, which: DeadFilter, limit: int) -> int:
         """Make dead letters that fit pending again, ready now, with a fresh count of attempts; returns how many.
 
+        They are bulk from then on: live events keep their share of the lane.
         Moves their count and money from `dead` to `pending`. The event_id stays what it was, and so does
         `unsure_since`: a replay of a delivery whose end nobody knows is as ambiguous as it was.
         """

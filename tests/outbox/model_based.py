@@ -43,6 +43,7 @@ class ModelHarness(Protocol):
     """How the machine opens an engine, ends it and throws its data away."""
 
     voids_leases_on_open: bool
+    knows_shares: bool
 
     async def open(self) -> Engine:
         """An engine on data of its own."""
@@ -81,6 +82,7 @@ class Waiting:
     claimed_at: datetime | None = None
     is_purged: bool = False
     has_died: bool = False
+    is_bulk: bool = False
 
     def is_ready(self, now: datetime) -> bool:
         """Whether a claim may take it."""
@@ -254,9 +256,15 @@ class StoreMachine(RuleBasedStateMachine):
         assert len(taken) == min(most, len(ready))
         assert len(set(taken)) == len(taken)
         assert set(taken) <= set(ready)
-        instants = [instant for place in taken if (instant := ready[place].ready_at) is not None]
-        left = [each.ready_at for place, each in ready.items() if place not in taken and each.ready_at is not None]
-        assert not instants or not left or max(instants) <= min(left), "the oldest ready go first"
+        chosen = [ready[place] for place in taken]
+        left = [each for place, each in ready.items() if place not in taken]
+        kinds: tuple[bool | None, ...] = (False, True) if self.harness.knows_shares else (None,)
+        if self.harness.knows_shares:
+            assert all(each.is_bulk for each in left) or not any(each.is_bulk for each in chosen), "live events first"
+        for is_bulk in kinds:
+            first = [each.ready_at for each in chosen if is_bulk in (None, each.is_bulk) and each.ready_at is not None]
+            later = [each.ready_at for each in left if is_bulk in (None, each.is_bulk) and each.ready_at is not None]
+            assert not first or not later or max(first) <= min(later), "the oldest ready go first"
         for delivery in claimed:
             self.check_claimed(delivery, ready[place_of(delivery)])
         self.held = [*claimed, *self.held][:HELD]
@@ -373,6 +381,7 @@ class StoreMachine(RuleBasedStateMachine):
                 each.is_purged = True
             else:
                 each.state, each.attempts, each.ready_at, each.claim = PENDING, 0, self.now, None
+                each.is_bulk = True
 
     @rule(crash=st.booleans())
     def reopen(self, crash: bool) -> None:

@@ -14,6 +14,7 @@ import pytest
 from app.errors import Status, StoreFull, StoreMismatch, StoreUnavailable
 from tests.factories import FrozenClock, plan
 from tests.outbox.contract import StoreContract
+from tests.outbox.contract_choice import Choosing
 from tests.outbox.model_based import store_machine
 from tests.outbox.sqlite_harness import SqliteHarness
 from tests.outbox.support import (
@@ -55,7 +56,7 @@ def reopen(harness: SqliteHarness) -> Reopen:
     return harness.reopen
 
 
-class TestSqliteContract(StoreContract):
+class TestSqliteContract(StoreContract, Choosing):
     """The promises every engine keeps."""
 
     @pytest.fixture

@@ -40,6 +40,7 @@ from app.outbox.redis.nodes import nodes_of, parse_url
 from app.outbox.redis.places import BUCKETS, from_us
 from app.outbox.redis.records import ledger_of
 from app.outbox.redis.turns import Turns
+from app.outbox.shares import EVERYTHING, Choice
 
 T = TypeVar("T")
 _MICROSECOND = timedelta(microseconds=1)
@@ -173,8 +174,10 @@ class RedisStore:
                 await self._link.command("SADD", f"{META}:sources", *sorted(new), durable=True)
                 self._sources |= new
 
-    async def claim(self, destination: str, limit: int, lease: timedelta) -> Sequence[Delivery]:
-        """See `Outbox.claim`."""
+    async def claim(
+        self, destination: str, limit: int, lease: timedelta, choice: Choice = EVERYTHING
+    ) -> Sequence[Delivery]:
+        """See `Outbox.claim`. Knows neither shares nor paused names yet: the oldest ready go first."""
         return await self._whole(self._claim(destination, limit, lease))
 
     async def _claim(self, destination: str, limit: int, lease: timedelta) -> Sequence[Delivery]:
@@ -215,7 +218,7 @@ class RedisStore:
         for destination in destinations:
             self._wakes[destination].set()
 
-    async def wait(self, destination: str, at_most: timedelta) -> None:
+    async def wait(self, destination: str, at_most: timedelta, paused: Collection[str] = ()) -> None:
         """See `Outbox.wait`. The work of other processes is noticed within `POLL_S`."""
         wake = self._wakes[destination]
         wake.clear()

@@ -19,7 +19,9 @@ from app.dedup.port import IdKey
 from app.errors import Outcome, Reason, Status
 from app.model import Accepted, Budget, HashedEvent, IdRequest, Plan, Verdict, from_epoch
 from app.outbox.port import PENDING, QUEUED, DeliveryState, verdict_of
+from app.outbox.shares import queue_of
 from app.outbox.sqlite.counts import Delta
+from app.outbox.sqlite.queues import Queues
 from app.outbox.sqlite.schema import OUTCOMES, STATE_PENDING
 
 _EPOCH = from_epoch(0)
@@ -95,9 +97,15 @@ class Acceptance:
     """Decides the plans of one transaction and collects the rows to write."""
 
     def __init__(
-        self, connection: sqlite3.Connection, lanes: Mapping[str, int], next_event: Callable[[], int], now_us: int
+        self,
+        connection: sqlite3.Connection,
+        lanes: Mapping[str, int],
+        queues: Queues,
+        next_event: Callable[[], int],
+        now_us: int,
     ) -> None:
         self._connection = connection
+        self._queues = queues
         self._lanes = lanes
         self._names = {number: name for name, number in lanes.items()}
         self._next_event = next_event
@@ -267,6 +275,7 @@ class Acceptance:
         budgets: dict[int, Budget] = {}
         self.warm.append((known.event, Warm(known.event_id, from_us(known.accepted_at), plan.event, budgets)))
         currency, amount = (money[0], str(money[1])) if money else (None, None)
+        queue = queue_of(known.source, known.event_name, is_bulk=plan.is_bulk)
         for planned in plan.deliveries:
             lane = self._lanes[planned.destination]
             if lane not in lanes:
@@ -276,6 +285,7 @@ class Acceptance:
                 (
                     known.event,
                     lane,
+                    self._queues.number(self._connection, lane, queue),
                     STATE_PENDING,
                     ready_at,
                     planned.limited,
@@ -297,8 +307,8 @@ class Acceptance:
         connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._events)
         connection.executemany("INSERT OR IGNORE INTO bodies VALUES (?, ?)", self._bodies)
         connection.executemany(
-            "INSERT INTO deliveries (event, lane, state, ready_at, limited, currency, amount, window_until, "
-            "pair_until, repeat_for, attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO deliveries (event, lane, queue, state, ready_at, limited, currency, amount, window_until, "
+            "pair_until, repeat_for, attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             self._deliveries,
         )
 

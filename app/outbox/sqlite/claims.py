@@ -14,17 +14,12 @@ import orjson
 from app.errors import Outcome
 from app.model import Budget, Delivery, Settlement, decode_event
 from app.outbox.port import PENDING
+from app.outbox.shares import Choice
 from app.outbox.sqlite.accept import Warm, from_us, money_of, to_us
 from app.outbox.sqlite.counts import Delta
+from app.outbox.sqlite.queues import Queues, take
 from app.outbox.sqlite.schema import STATE_PENDING, STATES
 
-_READY = """
-SELECT event, attempts + (token IS NOT NULL),
-  CASE WHEN token IS NULL THEN unsure_since ELSE coalesce(unsure_since, claimed_at) END,
-  limited, window_until, pair_until, repeat_for, unknown_answers
-FROM deliveries WHERE lane = ? AND state = 0 AND ready_at <= ? ORDER BY ready_at, event LIMIT ?
-"""
-# A token that is still there belongs to a claim that nobody ended: its attempt counts, and its end is unknown.
 _TAKE = """
 UPDATE deliveries SET
   attempts = attempts + (token IS NOT NULL),
@@ -48,24 +43,27 @@ class ClaimRequest:
     limit: int
     lease: timedelta
     token: bytes
+    choice: Choice
 
 
-def claim(connection: sqlite3.Connection, request: ClaimRequest, now: int, warm: dict[int, Warm]) -> Sequence[Delivery]:
-    """Take ready deliveries of one lane in the open transaction, oldest ready first."""
+def claim(
+    connection: sqlite3.Connection, request: ClaimRequest, queues: Queues, now: int, warm: dict[int, Warm]
+) -> Sequence[Delivery]:
+    """Take ready deliveries of one lane in the open transaction, by the shares of `app.outbox.shares`."""
     lease_until = now + request.lease // timedelta(microseconds=1)
-    rows = connection.execute(_READY, (request.lane, now, request.limit)).fetchall()
+    rows = take(connection, queues, request.lane, request.limit, now, request.choice)
     if not rows:
         return ()
-    keys = orjson.dumps([row[0] for row in rows]).decode()
+    keys = orjson.dumps([row[1] for row in rows]).decode()
     connection.execute(_TAKE, (request.token, now, lease_until, keys, request.lane))
-    cold = [row[0] for row in rows if row[0] not in warm]
+    cold = [row[1] for row in rows if row[1] not in warm]
     read = {
         event: Warm(event_id, from_us(accepted_at), decode_event(body), {})
         for event, event_id, accepted_at, body in (
             connection.execute(_EVENTS, (orjson.dumps(cold).decode(),)) if cold else ()
         )
     }
-    events = {row[0]: warm.get(row[0]) or read[row[0]] for row in rows}
+    events = {row[1]: warm.get(row[1]) or read[row[1]] for row in rows}
     claimed_until = from_us(lease_until)
     return [
         Delivery(
@@ -87,7 +85,7 @@ def claim(connection: sqlite3.Connection, request: ClaimRequest, now: int, warm:
             unknown_answers=unknown_answers,
             claimed_until=claimed_until,
         )
-        for event, attempts, unsure_since, limited, window_until, pair_until, repeat_for, unknown_answers in rows
+        for _, event, attempts, unsure_since, limited, window_until, pair_until, repeat_for, unknown_answers in rows
     ]
 
 

@@ -23,7 +23,9 @@ def backlog(connection: sqlite3.Connection, lanes: Mapping[str, int], now: int) 
             "SELECT coalesce(sum(deliveries), 0) FROM counts WHERE lane = ? AND state = ?", (lane, PENDING)
         ).fetchone()
         (ready,) = connection.execute(
-            "SELECT count(*) FROM deliveries WHERE lane = ? AND state = 0 AND ready_at <= ?", (lane, now)
+            "SELECT count(*) FROM deliveries WHERE queue IN (SELECT id FROM queues WHERE lane = ?) AND state = 0 "
+            "AND ready_at <= ?",
+            (lane, now),
         ).fetchone()
         oldest = connection.execute(
             "SELECT accepted_at FROM events WHERE id = "
@@ -43,7 +45,7 @@ def dead_letters(
     letters = []
     for row in find_dead(connection, which, limit, lanes):
         event, lane, source, event_id, event_name, currency, amount, accepted_at, *rest = row
-        reason, detail, trace_id, attempts, settled_at = rest
+        reason, detail, trace_id, attempts, settled_at, _ = rest
         (body,) = connection.execute("SELECT body FROM bodies WHERE event = ?", (event,)).fetchone()
         letters.append(
             DeadLetter(
@@ -67,13 +69,13 @@ def dead_letters(
 def find_dead(
     connection: sqlite3.Connection, which: DeadFilter, limit: int, lanes: Mapping[str, int]
 ) -> list[tuple[Any, ...]]:
-    """The rows of dead letters that fit, oldest first; they begin with event, lane, source, id, name and money."""
+    """The rows of dead letters that fit, oldest first: event, lane, source, id, name, money, …, and last the queue."""
     numbers = list(lanes.values())
     if which.destination is not None:
         numbers = [lanes[which.destination]] if which.destination in lanes else []
     return connection.execute(
         "SELECT d.event, d.lane, e.source, e.event_id, e.event_name, d.currency, d.amount, e.accepted_at, "
-        "d.reason, d.detail, d.trace_id, d.attempts, d.settled_at FROM deliveries AS d "
+        "d.reason, d.detail, d.trace_id, d.attempts, d.settled_at, d.queue FROM deliveries AS d "
         "JOIN events AS e ON e.id = d.event WHERE d.state = 2 AND d.lane IN (SELECT value FROM json_each(?1)) "
         "AND (?2 IS NULL OR d.reason = ?2) AND (?3 IS NULL OR e.event_id = ?3) AND (?4 IS NULL OR e.source = ?4) "
         "AND (?5 IS NULL OR d.settled_at < ?5) ORDER BY d.settled_at, d.event LIMIT ?6",

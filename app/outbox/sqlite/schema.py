@@ -1,17 +1,18 @@
 """The tables of the SQLite engine, and the version they carry.
 
     meta          name -> value: schema version, kept secrets
-    lanes         id <-> destination name, so that a delivery row holds a small integer
+    lanes         id <-> destination name, so that a row holds a small integer
+    queues        id <-> (lane, source, event name, bulk): where the deliveries of a lane wait, each in its own order
     events        one row per accepted event: its id, its transaction, what ingest decided where it was not queued
     bodies        the hashed event (msgpack), gone with its last pending or dead delivery
     deliveries    one row per event x destination for the whole of its life: queue entry first, journal entry after
     minted        ids handed out for a transaction before its event came
     counts        the ledger: (lane, state, currency) -> deliveries and amount
 
-`deliveries` is indexed by (lane, ready_at) among the pending only, so a claim reads what it takes and nothing else,
-however many settled rows the journal keeps. `events` is the registry of ids as well: an id is remembered while its
-row says so or a delivery of it is pending. A delivery keeps the money it was counted with. Instants are integers,
-microseconds since the Unix epoch; amounts are decimal text.
+`deliveries` is indexed by (queue, ready_at) among the pending only, so a claim reads what it takes and nothing else,
+however many wait behind it and however many settled rows the journal keeps. `events` is the registry of ids as well:
+an id is remembered while its row says so or a delivery of it is pending. A delivery keeps the money it was counted
+with. Instants are integers, microseconds since the Unix epoch; amounts are decimal text.
 """
 
 from __future__ import annotations
@@ -40,6 +41,14 @@ _TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 INSERT INTO meta VALUES ('schema', '1');
 CREATE TABLE lanes (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE queues (
+  id INTEGER PRIMARY KEY,
+  lane INTEGER NOT NULL,
+  source TEXT NOT NULL,
+  event_name TEXT NOT NULL,
+  bulk INTEGER NOT NULL,
+  UNIQUE (lane, source, event_name, bulk)
+);
 CREATE TABLE events (
   id INTEGER PRIMARY KEY,
   source TEXT NOT NULL,
@@ -57,6 +66,7 @@ CREATE TABLE bodies (event INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE deliveries (
   event INTEGER NOT NULL,
   lane INTEGER NOT NULL,
+  queue INTEGER NOT NULL,
   state INTEGER NOT NULL,
   ready_at INTEGER NOT NULL,
   limited INTEGER NOT NULL,
@@ -76,7 +86,7 @@ CREATE TABLE deliveries (
   settled_at INTEGER,
   PRIMARY KEY (event, lane)
 ) WITHOUT ROWID;
-CREATE INDEX deliveries_ready ON deliveries (lane, ready_at) WHERE state = 0;
+CREATE INDEX deliveries_ready ON deliveries (queue, ready_at) WHERE state = 0;
 CREATE INDEX deliveries_waiting ON deliveries (lane, event) WHERE state = 0;
 CREATE INDEX deliveries_dead ON deliveries (lane, settled_at) WHERE state = 2;
 CREATE TABLE minted (

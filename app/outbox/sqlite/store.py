@@ -27,10 +27,12 @@ from app.outbox.port import (
     EventState,
     Ledger,
 )
+from app.outbox.shares import EVERYTHING, Choice
 from app.outbox.sqlite import claims, queries, schema
 from app.outbox.sqlite.accept import Acceptance, Prepared, Warm, find, from_us, mint, money_of, to_us
 from app.outbox.sqlite.counts import Counts, Delta
 from app.outbox.sqlite.files import FileLock, is_disk_low, is_same_file, refuse_network_file_system
+from app.outbox.sqlite.queues import Queues, next_ready
 from app.outbox.sqlite.writer import GroupWriter
 
 T = TypeVar("T")
@@ -64,6 +66,7 @@ class SqliteStore:
         self._lanes: dict[str, int] = dict(connection.execute("SELECT name, id FROM lanes").fetchall())
         self._names = {number: name for name, number in self._lanes.items()}
         self._counts = Counts(connection)
+        self._queues = Queues(connection)
         (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()
         self._last_event = int(last)
         self._swept_to = 0
@@ -72,7 +75,7 @@ class SqliteStore:
         self._peek = _connect(path, read_only=True)
         self._reader = _connect(path, read_only=True)
         self._read_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="convey-read")
-        self._writer = GroupWriter(connection, self._counts.commit, self._counts.rollback)
+        self._writer = GroupWriter(connection, self._committed, self._rolled_back)
 
     @classmethod
     async def open(
@@ -141,6 +144,14 @@ class SqliteStore:
             connection.close()
         self._lock.release()
 
+    def _committed(self) -> None:
+        self._counts.commit()
+        self._queues.commit()
+
+    def _rolled_back(self) -> None:
+        self._counts.rollback()
+        self._queues.rollback()
+
     # --- Outbox ---------------------------------------------------------------------------------------------
 
     async def accept(self, plans: Sequence[Plan]) -> Sequence[Accepted]:
@@ -152,7 +163,7 @@ class SqliteStore:
         return await self._writer.do(self._accept, prepared, len(prepared))
 
     def _accept(self, connection: sqlite3.Connection, calls: Sequence[Sequence[Prepared]]) -> Answers[list[Accepted]]:
-        acceptance = Acceptance(connection, self._lanes, self._next_event, to_us(self._now()))
+        acceptance = Acceptance(connection, self._lanes, self._queues, self._next_event, to_us(self._now()))
         answers = acceptance.run([item for call in calls for item in call])
         self._counts.write(connection, acceptance.delta)
 
@@ -188,28 +199,27 @@ class SqliteStore:
         self._last_event += 1
         return self._last_event
 
-    async def claim(self, destination: str, limit: int, lease: timedelta) -> Sequence[Delivery]:
-        """See `Outbox.claim`. Within one claim, deliveries come in the order of acceptance."""
+    async def claim(
+        self, destination: str, limit: int, lease: timedelta, choice: Choice = EVERYTHING
+    ) -> Sequence[Delivery]:
+        """See `Outbox.claim`. What was ready at one instant comes in the order of acceptance."""
         lane = self._lanes[destination]
-        if not self._next_ready(lane) <= to_us(self._now()):
+        if not self._next_ready(lane, choice.paused) <= to_us(self._now()):
             return ()
-        request = claims.ClaimRequest(lane, destination, limit, lease, secrets.token_bytes(8))
+        request = claims.ClaimRequest(lane, destination, limit, lease, secrets.token_bytes(8), choice)
         return await self._writer.do(self._claim, request, limit // 4 + 1)
 
     def _claim(
         self, connection: sqlite3.Connection, requests: Sequence[claims.ClaimRequest]
     ) -> Answers[Sequence[Delivery]]:
         now = to_us(self._now())
-        return [claims.claim(connection, request, now, self._warm) for request in requests], None
+        return [claims.claim(connection, request, self._queues, now, self._warm) for request in requests], None
 
-    def _next_ready(self, lane: int) -> float:
+    def _next_ready(self, lane: int, paused: Collection[str]) -> float:
         try:
-            row = self._peek.execute(
-                "SELECT ready_at FROM deliveries WHERE lane = ? AND state = 0 ORDER BY ready_at LIMIT 1", (lane,)
-            ).fetchone()
+            return next_ready(self._peek, lane, paused)
         except sqlite3.Error as error:
             raise StoreUnavailable(f"the store cannot be read: {error}") from error
-        return row[0] if row else float("inf")
 
     async def extend(self, deliveries: Sequence[Delivery], lease: timedelta) -> Sequence[Delivery]:
         """See `Outbox.extend`."""
@@ -252,11 +262,11 @@ class SqliteStore:
         for destination in destinations:
             self._wakes[destination].set()
 
-    async def wait(self, destination: str, at_most: timedelta) -> None:
+    async def wait(self, destination: str, at_most: timedelta, paused: Collection[str] = ()) -> None:
         """See `Outbox.wait`."""
         wake = self._wakes[destination]
         wake.clear()
-        until_us = self._next_ready(self._lanes[destination])
+        until_us = self._next_ready(self._lanes[destination], paused)
         seconds = at_most.total_seconds()
         if until_us != float("inf"):
             seconds = min(seconds, (until_us - to_us(self._now())) / 1e6)
@@ -332,8 +342,8 @@ class SqliteStore:
         return self._end_dead(
             connection,
             calls,
-            "UPDATE deliveries SET state = 0, ready_at = ?, attempts = 0, unknown_answers = 0, reason = NULL, "
-            "detail = NULL, settled_at = NULL WHERE event = ? AND lane = ?",
+            "UPDATE deliveries SET state = 0, ready_at = ?1, attempts = 0, unknown_answers = 0, reason = NULL, "
+            "detail = NULL, settled_at = NULL, queue = ?4 WHERE event = ?2 AND lane = ?3",
             PENDING,
         )
 
@@ -345,8 +355,8 @@ class SqliteStore:
         return self._end_dead(
             connection,
             calls,
-            f"UPDATE deliveries SET state = {schema.STATE_PURGED}, ready_at = ? "  # noqa: S608
-            "WHERE event = ? AND lane = ?",
+            f"UPDATE deliveries SET state = {schema.STATE_PURGED}, ready_at = ?1, queue = ?4 "  # noqa: S608
+            "WHERE event = ?2 AND lane = ?3",
             None,
         )
 
@@ -364,7 +374,11 @@ class SqliteStore:
         woken: set[str] = set()
         for which, limit in calls:
             rows = queries.find_dead(connection, which, limit, self._lanes)
-            connection.executemany(update, [(now, row[0], row[1]) for row in rows])
+            moved = [
+                (now, row[0], row[1], row[-1] if moved_to is None else self._queues.bulk_twin(connection, row[-1]))
+                for row in rows
+            ]
+            connection.executemany(update, moved)
             for _event, lane, _source, _id, _name, currency, amount, *_ in rows:
                 if moved_to is not None:
                     delta.move(lane, Outcome.DEAD, moved_to, money_of(currency, amount))
