@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app import __version__
-from app.api import event_ids, events, health, ledger, problems
+from app.api import event_ids, events, explain, health, ledger, problems
 from app.api.connection import BoundedProtocol
 from app.api.guards import Guard
 from app.config import Settings
@@ -56,7 +56,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.health = runtime.health
     app.state.max_events = server.max_events
     app.state.strict_sources = runtime.strict_sources
-    for module in (events, event_ids, ledger, health):
+    for module in (explain, events, event_ids, ledger, health):
         app.include_router(module.router)
     problems.install(app)
     app.add_middleware(Guard, max_body_bytes=server.max_body_bytes, metrics=runtime.metrics)

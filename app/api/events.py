@@ -16,7 +16,7 @@ from app.api.parse import read_events
 from app.api.problems import Problem, fault_json
 from app.errors import Outcome, Reason, Status
 from app.ingest import Ingest, IngestResult
-from app.model import Verdict
+from app.model import Verdict, Warn
 from app.outbox.port import EventState, Journal
 from app.wire import Event
 
@@ -122,7 +122,7 @@ async def post_events(request: Request) -> Response:
     A bad event gets its errors and its neighbours go through; 422 only when every event is invalid.
     """
     principal = authorise(request, "ingest")
-    _check_media_type(request)
+    check_media_type(request)
     state = request.app.state
     body = await request.body()
     items = read_events(body, state.max_events, is_strict=principal.source in state.strict_sources)
@@ -163,7 +163,11 @@ async def get_event(
     return Response(orjson.dumps(_event(found)), media_type="application/json")
 
 
-def _check_media_type(request: Request) -> None:
+def check_media_type(request: Request) -> None:
+    """Let only JSON through, uncompressed.
+
+    Raises: Problem 415.
+    """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type and media_type != "application/json" and not media_type.endswith("+json"):
         raise Problem("unsupported_media_type", "send `Content-Type: application/json`")
@@ -194,15 +198,21 @@ def _result(position: int, result: IngestResult) -> dict[str, Any]:
         "index": position,
         "event_id": accepted.event_id if accepted else None,
         "status": result.status,
-        "destinations": {name: _verdict(verdict) for name, verdict in accepted.destinations.items()}
+        "destinations": {name: verdict_json(verdict) for name, verdict in accepted.destinations.items()}
         if accepted
         else {},
-        "warnings": [{"code": w.code, "pointer": w.pointer, "detail": w.detail} for w in result.warnings],
+        "warnings": [warning_json(warn) for warn in result.warnings],
         "errors": [fault_json(fault) for fault in result.faults],
     }
 
 
-def _verdict(verdict: Verdict) -> dict[str, Any]:
+def warning_json(warn: Warn) -> dict[str, str]:
+    """One warning as the answers spell it."""
+    return {"code": warn.code, "pointer": warn.pointer, "detail": warn.detail}
+
+
+def verdict_json(verdict: Verdict) -> dict[str, Any]:
+    """One verdict as the answers spell it."""
     if verdict.reason is None:
         return {"outcome": verdict.outcome, "limited": verdict.limited}
     body: dict[str, Any] = {"outcome": verdict.outcome, "reason": verdict.reason}

@@ -8,6 +8,7 @@ import typer
 
 from app import __version__
 from app.cli.config import config_app
+from app.cli.explain import explain
 from app.cli.keys import keys_app
 from app.cli.ledger import ledger
 from app.cli.sandbox import sandbox
@@ -25,6 +26,7 @@ app.command("serve")(serve)
 app.command("sandbox")(sandbox)
 app.add_typer(config_app, name="config")
 app.command("send")(send)
+app.command("explain")(explain)
 app.command("ledger")(ledger)
 app.add_typer(keys_app, name="keys")
 
