@@ -1,4 +1,4 @@
-"""What a store engine promises: `Outbox` (accept, claim, settle, count, dead letters) and `Journal` (status).
+"""What a store engine promises: `Outbox` (accept, claim, settle, count, dead letters), `Journal` (status), `LaneBook`.
 
 An engine implements these and `app.dedup.port.IdStore` over one store, so that accepting an event, remembering its
 id and queueing its deliveries are one atomic step. `tests/outbox/contract.py` is the suite every engine passes.
@@ -196,7 +196,34 @@ class Journal(Protocol):
         """Every event of this transaction, newest first."""
 
 
-class Store(Outbox, Journal, Protocol):
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One entry of the lane book. `version` is opaque and never comes twice."""
+
+    value: bytes
+    version: int
+
+
+class LaneBook(Protocol):
+    """What the processes of one store tell each other about the lanes: pauses, breakers, budgets. Small and few."""
+
+    async def notes(self) -> Mapping[str, Note]:
+        """Every note by its name, without those whose time is over.
+
+        Raises: StoreUnavailable.
+        """
+
+    async def note(self, name: str, value: bytes | None, version: int, keep_for: timedelta | None = None) -> int | None:
+        """Put `value` (None: nothing) under `name`, if what is there has still this version (0: nothing is there).
+
+        Returns the new version (0: nothing is there now), or None when somebody was faster: then nothing changed.
+        Atomic under any race. The note goes after `keep_for`; one without an end is durable.
+
+        Raises: StoreUnavailable.
+        """
+
+
+class Store(Outbox, Journal, LaneBook, Protocol):
     """One engine, opened. `app.runtime` opens it, everything else is handed it."""
 
     async def close(self) -> None:

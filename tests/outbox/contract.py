@@ -12,6 +12,7 @@ from __future__ import annotations
 import pytest
 
 from tests.outbox.contract_accept import Accepting
+from tests.outbox.contract_book import Noting
 from tests.outbox.contract_dead import Dying
 from tests.outbox.contract_ids import Identifying
 from tests.outbox.contract_journal import Telling
@@ -21,7 +22,7 @@ from tests.outbox.contract_survival import Surviving
 from tests.outbox.support import BodyCount
 
 
-class StoreContract(Accepting, Identifying, Claiming, Settling, Dying, Telling, Surviving):
+class StoreContract(Accepting, Identifying, Claiming, Settling, Dying, Telling, Surviving, Noting):
     """Every promise of the ports, in one class."""
 
     @pytest.fixture

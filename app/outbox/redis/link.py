@@ -48,7 +48,7 @@ class Script:
 
 def _load_scripts() -> dict[str, Script]:
     folder = resources.files("app.outbox.redis") / "scripts"
-    texts = {file.name.removesuffix(".lua"): file.read_text("utf-8") for file in folder.iterdir()}
+    texts = {file.name.removesuffix(".lua"): file.read_text("utf-8") for file in folder.iterdir() if file.is_file()}
     common = texts.pop("common")
     return {
         name: Script(name, whole, hashlib.sha1(whole.encode(), usedforsecurity=False).hexdigest())
@@ -115,6 +115,10 @@ class Link:
         self._is_closed = False
         self._busy = 0
         self._idle = asyncio.Event()
+
+    def now_us(self) -> int | None:
+        """The instant by the clock of a test; None where the server's own is used."""
+        return None if self._clock is None else to_us(self._clock())
 
     async def close(self) -> None:
         """Let what is under way end, which takes no longer than an answer may, and close every connection."""

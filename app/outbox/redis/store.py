@@ -16,6 +16,7 @@ transaction). Every key of partition n begins with the tag `{c:n}`, so a script 
     {c:n}:m:<b>      hash of minted ids: 8 bytes of digest -> until when, and whose
     {c:meta}         hash: schema version, partitions, store (identity), kept secrets
     {c:meta}:sources, {c:meta}:destinations    sets of names
+    {c:meta}:book    hash: the lane book, note by name
 
 What expires is deleted by `sweep`, not by the server, since most of it must outlive its time while a delivery is
 pending. Instants are microseconds since the Unix epoch, by the server's own clock.
@@ -32,8 +33,8 @@ from typing import Any, TypeVar
 from app.dedup.port import IdKey, MintedId
 from app.errors import Outcome, StoreUnavailable
 from app.model import Accepted, Delivery, Plan, Settlement, from_epoch
-from app.outbox.port import PENDING, Backlog, DeadFilter, DeadLetter, EventState, Ledger
-from app.outbox.redis import accept, boot, ids, journal, letters
+from app.outbox.port import PENDING, Backlog, DeadFilter, DeadLetter, EventState, Ledger, Note
+from app.outbox.redis import accept, book, boot, ids, journal, letters
 from app.outbox.redis.claims import Claims, claim_item, settlement_item
 from app.outbox.redis.link import META, Call, Link, encode
 from app.outbox.redis.nodes import nodes_of, parse_url
@@ -295,6 +296,16 @@ class RedisStore:
             self._link, self._swept_bucket, int(self._retention.total_seconds())
         )
         return sum(int(gone) for gone, _ in replies) + forgotten
+
+    # --- LaneBook -------------------------------------------------------------------------------------------
+
+    async def notes(self) -> Mapping[str, Note]:
+        """See `LaneBook.notes`."""
+        return await book.notes(self._link)
+
+    async def note(self, name: str, value: bytes | None, version: int, keep_for: timedelta | None = None) -> int | None:
+        """See `LaneBook.note`."""
+        return await self._whole(book.note(self._link, name, value, version, keep_for))
 
     # --- Journal --------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@
     events        one row per accepted event: its id, its transaction, what ingest decided where it was not queued
     bodies        the hashed event (msgpack), gone with its last pending or dead delivery
     deliveries    one row per event x destination for the whole of its life: queue entry first, journal entry after
+    lane_book     notes about the lanes, by name, with a version and perhaps an end
     minted        ids handed out for a transaction before its event came
     counts        the ledger: (lane, state, currency) -> deliveries and amount
 
@@ -89,6 +90,12 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_ready ON deliveries (queue, ready_at) WHERE state = 0;
 CREATE INDEX deliveries_waiting ON deliveries (lane, event) WHERE state = 0;
 CREATE INDEX deliveries_dead ON deliveries (lane, settled_at) WHERE state = 2;
+CREATE TABLE lane_book (
+  name TEXT PRIMARY KEY,
+  value BLOB NOT NULL,
+  version INTEGER NOT NULL,
+  expires_at INTEGER
+) WITHOUT ROWID;
 CREATE TABLE minted (
   txn TEXT NOT NULL,
   source TEXT NOT NULL,

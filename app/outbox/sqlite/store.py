@@ -26,9 +26,10 @@ from app.outbox.port import (
     DeadLetter,
     EventState,
     Ledger,
+    Note,
 )
 from app.outbox.shares import EVERYTHING, Choice
-from app.outbox.sqlite import claims, queries, schema
+from app.outbox.sqlite import book, claims, queries, schema
 from app.outbox.sqlite.accept import Acceptance, Prepared, Warm, find, from_us, mint, money_of, to_us
 from app.outbox.sqlite.counts import Counts, Delta
 from app.outbox.sqlite.files import FileLock, is_disk_low, is_same_file, refuse_network_file_system
@@ -393,6 +394,21 @@ class SqliteStore:
             self._wake(woken)
 
         return answers, after
+
+    # --- LaneBook -------------------------------------------------------------------------------------------
+
+    async def notes(self) -> Mapping[str, Note]:
+        """See `LaneBook.notes`."""
+        return await self._read(lambda connection: book.notes(connection, to_us(self._now())))
+
+    async def note(self, name: str, value: bytes | None, version: int, keep_for: timedelta | None = None) -> int | None:
+        """See `LaneBook.note`."""
+        keep_us = None if keep_for is None else keep_for // timedelta(microseconds=1)
+        return await self._writer.do(self._note, book.Entry(name, value, version, keep_us))
+
+    def _note(self, connection: sqlite3.Connection, entries: Sequence[book.Entry]) -> Answers[int | None]:
+        now = to_us(self._now())
+        return [book.note(connection, entry, now) for entry in entries], None
 
     # --- Journal --------------------------------------------------------------------------------------------
 
