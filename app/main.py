@@ -24,7 +24,7 @@ from app import __version__
 from app.api import event_ids, events, explain, health, ledger, problems
 from app.api.connection import BoundedProtocol
 from app.api.guards import Guard
-from app.config import Settings
+from app.config import Role, Settings
 from app.errors import ConveyError
 from app.logs import configure, wide_event
 from app.metrics import Metrics
@@ -34,17 +34,21 @@ DESCRIPTION = "Post conversion events once; Convey delivers each to every ad pla
 
 
 def create_app(runtime: Runtime) -> FastAPI:
-    """The HTTP service over an opened runtime. The runtime is the caller's to start and to close."""
+    """The HTTP service over an opened runtime: for a worker, the probes alone.
+
+    The runtime is the caller's to start and to close.
+    """
     server = runtime.settings.server
+    has_docs = server.docs and runtime.role.takes_events
     app = FastAPI(
         title="Convey",
         version=__version__,
         description=DESCRIPTION,
-        docs_url="/docs" if server.docs else None,
+        docs_url="/docs" if has_docs else None,
         redoc_url=None,
         # A redirect would name the host the client claims, and a client would follow it with key and body.
         redirect_slashes=False,
-        openapi_url="/openapi.json" if server.docs else None,
+        openapi_url="/openapi.json" if has_docs else None,
     )
     app.state.keys = runtime.keys
     app.state.ingest = runtime.ingest
@@ -56,7 +60,8 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.health = runtime.health
     app.state.max_events = server.max_events
     app.state.strict_sources = runtime.strict_sources
-    for module in (explain, events, event_ids, ledger, health):
+    modules = (explain, events, event_ids, ledger, health) if runtime.role.takes_events else (health,)
+    for module in modules:
         app.include_router(module.router)
     problems.install(app)
     app.add_middleware(Guard, max_body_bytes=server.max_body_bytes, metrics=runtime.metrics)
@@ -151,14 +156,19 @@ def _server_config(app: Any, settings: Settings, host: str, port: int) -> uvicor
     )
 
 
-async def run(settings: Settings, stop: asyncio.Event, started: Callable[[int, int], None] | None = None) -> None:
+async def run(
+    settings: Settings,
+    stop: asyncio.Event,
+    started: Callable[[int, int], None] | None = None,
+    role: Role = Role.ALL,
+) -> None:
     """Serve until `stop` is set: then refuse connections, finish requests, drain the lanes, close the store.
 
     `started` is told the ports of the API and of the metrics once both listen.
 
     Raises: ConveyError when the store or a port cannot be had; whatever made a lane fail.
     """
-    async with Runtime.open(settings) as runtime:
+    async with Runtime.open(settings, role, stop=stop) as runtime:
         server = settings.server
         metrics_app = create_metrics_app(runtime.metrics)
         async with _listening(
@@ -169,6 +179,7 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[int, i
                     log,
                     "started",
                     version=__version__,
+                    role=role,
                     host=server.host,
                     port=api.port,
                     metrics_port=metrics_server.port,
@@ -180,13 +191,13 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[int, i
             await runtime.drain()
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, role: Role = Role.ALL) -> None:
     """Serve in this process until SIGTERM or SIGINT; a second signal stops at once.
 
     Raises: ConveyError when it cannot start.
     """
     configure(settings.logging.level)
-    wide_event(log, "configured", version=__version__, config=settings.summary())
+    wide_event(log, "configured", version=__version__, role=role, config=settings.summary())
     for warning in settings.warnings:
         wide_event(log, "config.warning", pointer=warning.pointer, detail=warning.detail)
 
@@ -206,7 +217,7 @@ def serve(settings: Settings) -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 100)
-        await run(settings, stop)
+        await run(settings, stop, role=role)
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main())

@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from app.config import sections, source  # noqa: E402
+from app.config import sections, source, store  # noqa: E402
 from app.destinations.registry import destinations  # noqa: E402
 from app.units import SIZE_PATTERN, spell_duration, spell_size  # noqa: E402
 from scripts.pages import api_page, metrics_page  # noqa: E402
@@ -71,7 +71,7 @@ def configuration() -> str:
     for name, model in (
         ("server", sections.ServerConfig),
         ("logging", sections.LoggingConfig),
-        ("store", sections.StoreConfig),
+        ("store", store.StoreConfig),
     ):
         parts.append(_section(name, model, f"{name}."))
     parts.append(_section("sources", source.SourceConfig, "sources[]."))
@@ -148,6 +148,7 @@ def _words(annotation: Any, metadata: list[Any]) -> tuple[str, list[Any]]:
         int: "whole number",
         float: "number",
         str: "text",
+        Path: "file",
     }
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "section", metadata

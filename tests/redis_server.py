@@ -84,7 +84,7 @@ class RedisServer:
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(words, stdout=log, stderr=log)
         until = time.monotonic() + START_TIMEOUT_S
-        while self.command("PING") != "+PONG":
+        while not self.command("PING").startswith(("+PONG", "-NOAUTH")):
             if time.monotonic() > until or self._process.poll() is not None:
                 raise RuntimeError((self.folder / "server.log").read_text()[-2000:])
             time.sleep(0.02)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
@@ -19,11 +19,12 @@ STALE_AFTER_S = 15.0
 class Health:
     """What the probes answer from: written by the runtime, read by the handlers, never asking the store."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, lanes: Iterable[str] = ()) -> None:
+        """`lanes` are those that have to go round; a process without any is alive while it answers."""
         self._clock = clock
         self._checked_at = float("-inf")
         self._reason: str | None = "starting"
-        self._progress: dict[str, float] = {}
+        self._progress: dict[str, float] = dict.fromkeys(lanes, clock())
         self.is_closing = False
 
     def close(self) -> None:

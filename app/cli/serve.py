@@ -7,28 +7,35 @@ from typing import Annotated
 import typer
 
 from app.cli.config import ConfigFile, load_or_fail
-from app.cli.output import UNUSABLE, fail
-from app.errors import ConveyError
-
-ROLES = ("all", "api", "worker")
+from app.cli.output import fail, fail_config
+from app.config import Role, check_role
+from app.errors import ConfigError, ConveyError
 
 
 def serve(
     config: ConfigFile = None,
-    role: Annotated[str, typer.Option(help="What this process does: all, api or worker.")] = "all",
+    role: Annotated[
+        Role,
+        typer.Option(
+            help="What this process does: api takes events, worker delivers them, all does both. Any number of "
+            "processes may share one Redis store; an SQLite store belongs to one process, role all.",
+        ),
+    ] = Role.ALL,
 ) -> None:
     """Run the gateway until it is told to stop.
 
-    Example: convey serve --config convey.yaml
+    A worker serves nothing but /livez and /readyz on the API port, and /metrics on the metrics port.
+
+    Example: convey serve --config convey.yaml --role worker
     """
-    if role not in ROLES:
-        fail(f"--role must be one of {', '.join(ROLES)}", UNUSABLE)
-    if role != "all":
-        fail(f"--role {role} needs a store that processes can share; this version runs as one process: all", UNUSABLE)
     settings = load_or_fail(config)
+    try:
+        check_role(settings, role)
+    except ConfigError as error:
+        fail_config(error)
     from app.main import serve as run  # noqa: PLC0415 - no other verb waits for the web framework to load
 
     try:
-        run(settings)
+        run(settings, role)
     except ConveyError as error:
         fail(str(error))

@@ -5,10 +5,8 @@ Adapters bring their own models; `spelled` has them read as these are.
 
 from __future__ import annotations
 
-import re
 import types
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import (
@@ -25,7 +23,6 @@ from app.config.tree import parse_flow
 from app.units import Duration, Size
 
 NAME_PATTERN = "^[a-z][a-z0-9_-]{0,30}$"
-REDIS_SCHEMES = ("redis://", "rediss://", "redis+sentinel://", "redis+cluster://")
 LEASE_MARGIN = timedelta(seconds=5)
 """How much longer than one HTTP attempt a lease must last, so that nobody claims what is still under way."""
 
@@ -108,49 +105,6 @@ class LoggingConfig(Section):
     """What is logged."""
 
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level logged.")
-
-
-class StoreConfig(Section):
-    """Where accepted events are kept, and what "kept" means."""
-
-    url: str = Field(
-        "sqlite:///./data/convey.db",
-        description="`sqlite:////abs/path` is absolute, `sqlite:///./x` relative to the working directory.",
-    )
-    durability: Literal["fsync", "replicated", "declared", "memory"] = Field(
-        "fsync",
-        description="What an answer of 202 waits for. SQLite: `fsync`, or `memory` (a power cut may lose events).",
-    )
-    journal_retention: Duration = Field(
-        timedelta(days=7),
-        ge=timedelta(hours=1),
-        le=timedelta(days=90),
-        description="How long the fate of a settled event can be looked up.",
-    )
-    max_bytes: Size | None = Field(
-        None, ge=1 << 20, description="Largest size of the store; beyond it new events get 503. No limit when absent."
-    )
-
-    @field_validator("url")
-    @classmethod
-    def _is_supported(cls, url: str) -> str:
-        if url.startswith(REDIS_SCHEMES):
-            raise ValueError("names a Redis store; this version ships the SQLite engine only: use sqlite:///./x.db")
-        if re.fullmatch(r"sqlite:///[^?#]*[^?#/]", url) is None:
-            raise ValueError("must be sqlite:////absolute/path.db or sqlite:///./relative/path.db")
-        return url
-
-    @field_validator("durability")
-    @classmethod
-    def _is_offered(cls, durability: str) -> str:
-        if durability not in {"fsync", "memory"}:
-            raise ValueError("SQLite offers fsync or memory only")
-        return durability
-
-    @property
-    def path(self) -> Path:
-        """The SQLite file, relative to the working directory unless absolute."""
-        return Path(self.url.removeprefix("sqlite:///"))
 
 
 class RetryConfig(Section):

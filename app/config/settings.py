@@ -17,14 +17,15 @@ from app.config.sections import (
     DestinationHead,
     LoggingConfig,
     ServerConfig,
-    StoreConfig,
     spelled,
 )
 from app.config.source import SourceConfig
+from app.config.store import StoreConfig
 from app.config.tree import CONFIG_VARIABLE, Notes, join, overlay, parse_flow, read_files, read_yaml, resolve
 from app.destinations.base import Destination, DestinationSettings
 from app.destinations.registry import destinations as known_destinations
 from app.errors import ConfigError, Fault
+from app.outbox.address import shown_url
 from app.units import spell_duration
 
 SECTIONS: Mapping[str, type[BaseModel]] = {"server": ServerConfig, "logging": LoggingConfig, "store": StoreConfig}
@@ -104,6 +105,7 @@ class Settings:
     def summary(self) -> dict[str, Any]:
         """What is configured, fit for a log: plain values, secrets and whatever came by reference masked."""
         shown: dict[str, Any] = {name: self._shown(getattr(self, name), name) for name in SECTIONS}
+        shown["store"]["url"] = shown_url(self.store.url)  # where it is matters to everybody, the password to nobody
         shown["sources"] = [self._shown(source, f"sources[{index}]") for index, source in enumerate(self.sources)]
         shown["destinations"] = [
             {
@@ -178,7 +180,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         sources=tuple(part.value for part in sources if part.value is not None),
         destinations=tuple(lane for _, lane in parts if lane is not None),
         disabled=tuple(part.name for part, lane in parts if lane is None and part.name is not None),
-        warnings=_warnings(store),
+        warnings=store.warnings,
         referenced=frozenset(notes.referenced),
     )
 
@@ -284,10 +286,3 @@ def _told_once(notes: Notes) -> list[Fault]:
         detail = f"{fault.detail} (set by {origin})" if origin else fault.detail
         told.setdefault(fault.pointer, Fault(fault.pointer, fault.code, detail))
     return list(told.values())
-
-
-def _warnings(store: StoreConfig) -> tuple[Fault, ...]:
-    if store.durability == "memory":
-        words = "memory answers 202 before the disk has the event: a power cut may lose accepted events"
-        return (Fault("store.durability", "weak_durability", words),)
-    return ()

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Protocol
 
+from app.dedup.port import IdStore
 from app.errors import FINAL_OUTCOMES, Outcome, Reason
 from app.model import Accepted, Delivery, Plan, Settlement, Verdict
 from app.outbox.shares import EVERYTHING, Choice
@@ -223,8 +224,8 @@ class LaneBook(Protocol):
         """
 
 
-class Store(Outbox, Journal, LaneBook, Protocol):
-    """One engine, opened. `app.runtime` opens it, everything else is handed it."""
+class Store(Outbox, Journal, IdStore, LaneBook, Protocol):
+    """One engine, opened: all of these over one store. `app.stores` opens it, everything else is handed it."""
 
     async def close(self) -> None:
         """Finish what was begun, release the store. Nothing may be called afterwards."""

@@ -23,7 +23,7 @@ from app.metrics import Metrics
 from app.outbox.port import DeadFilter
 from app.outbox.sqlite import SqliteStore
 from app.pipeline import plan
-from app.runtime import utc_now
+from app.stores import utc_now
 from tests.canary.flock import LET_GO, STEMS, Flock, digests, put
 from tests.canary.search import Canary, Hit, Search, told
 from tests.canary.stage import FAULTS, KEYS, MAX_BODY_BYTES, MAX_EVENTS, Client, Platforms, Stage, batches, staged

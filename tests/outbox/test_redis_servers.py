@@ -11,9 +11,9 @@ from redis.exceptions import ResponseError
 
 from app.dedup.port import IdKey
 from app.errors import Status, StoreFull, StoreMismatch, StoreUnavailable
+from app.outbox.address import parse_url
 from app.outbox.port import DeadFilter
 from app.outbox.redis import RedisStore, boot
-from app.outbox.redis.nodes import parse_url
 from tests.factories import DESTINATIONS, START, FrozenClock, plan
 from tests.outbox.redis_harness import RedisHarness
 from tests.outbox.support import (

@@ -8,9 +8,10 @@ import secrets
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
-from app.errors import StoreMismatch
+from app.errors import StoreMismatch, StoreUnavailable
+from app.logs import wide_event
 from app.outbox.redis.link import META, Durability, Link, tag, unavailable
 
 VERSION = 1
@@ -33,7 +34,7 @@ async def learn_nodes(link: Link) -> None:
     try:
         await link.nodes.open()
     except (RedisError, OSError, TimeoutError) as error:
-        raise unavailable(error) from error
+        raise _refusal(error) from error
 
 
 async def check_servers(link: Link, level: Level, replicas: int, allow_weak: bool, wait_ms: int) -> Durability:
@@ -50,14 +51,23 @@ async def check_servers(link: Link, level: Level, replicas: int, allow_weak: boo
             for fault in faults:
                 if not allow_weak:
                     raise StoreMismatch(fault)
-                log.warning("weak store, allowed by its configuration: %s", fault)
+                wide_event(log, "store.weak", level=logging.WARNING, detail=fault)
             if needs_wait:
                 durability = Durability(("WAITAOF", 1, 0, wait_ms))
     except (RedisError, OSError, TimeoutError) as error:
-        raise unavailable(error) from error
+        raise _refusal(error) from error
     if level == "replicated":
         durability = Durability(("WAIT", replicas, wait_ms), replicas)
     return durability
+
+
+def _refusal(error: Exception) -> StoreMismatch | StoreUnavailable:
+    """What to make of a server's no: waiting helps against absence, not against a wrong password."""
+    if isinstance(error, AuthenticationError):
+        return StoreMismatch("the server refuses the user or the password of the configuration")
+    if isinstance(error, NoPermissionError):
+        return StoreMismatch("the server does not let this user do what a store needs: see the ACL in docs/redis.md")
+    return unavailable(error)
 
 
 async def check_server(client: Any, level: Level) -> tuple[bool, list[str]]:
@@ -147,7 +157,8 @@ async def prepare(link: Link, partitions: int | None, destinations: Sequence[str
         await link.command("SADD", f"{META}:destinations", *destinations)
     made = await _claim_partitions(link)
     if made and not is_new:
-        log.warning("%d partitions of the store were empty and are made anew: what they held is lost", made)
+        words = "partitions of the store were empty and are made anew: what they held is lost"
+        wide_event(log, "store.emptied", level=logging.ERROR, count=made, detail=words)
     link.is_gone = False
 
 

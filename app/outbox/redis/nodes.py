@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol
-from urllib.parse import parse_qs, unquote, urlsplit
 
 from redis.asyncio import Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
@@ -15,9 +11,9 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
 from app.errors import StoreUnavailable
+from app.outbox.address import Address
 
 CONNECT_TIMEOUT_S = 2.0
-SCHEMES = ("redis://", "rediss://", "redis+sentinel://", "redis+cluster://")
 
 
 class Nodes(Protocol):
@@ -39,59 +35,6 @@ class Nodes(Protocol):
         """Close every connection."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A store's URL, taken apart."""
-
-    scheme: str
-    hosts: tuple[tuple[str, int], ...]
-    master: str | None = None
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    database: int = 0
-    options: Mapping[str, str] = field(default_factory=dict)
-
-
-def parse_url(url: str) -> Address:
-    """The parts of `redis://`, `rediss://`, `redis+sentinel://host:port,host:port/master` or `redis+cluster://` URLs.
-
-    Options after `?`: `tls=true` for the composed schemes, `ca=<file>` for any.
-
-    Raises:
-        ValueError: It is none of these.
-    """
-    match = re.fullmatch(r"(?P<scheme>rediss?|redis\+sentinel|redis\+cluster)://(?P<rest>.+)", url)
-    if match is None:
-        raise ValueError(f"must begin with one of {', '.join(SCHEMES)}")
-    parts = urlsplit("//" + match["rest"])
-    credentials, _, hosts = parts.netloc.rpartition("@")
-    username, _, password = credentials.partition(":")
-    scheme = match["scheme"]
-    default_port = 26379 if scheme == "redis+sentinel" else 6379
-    path = [unquote(part) for part in parts.path.strip("/").split("/") if part]
-    master = path.pop(0) if scheme == "redis+sentinel" and path else None
-    if scheme == "redis+sentinel" and master is None:
-        raise ValueError("must name the master: redis+sentinel://host:port,host:port/master")
-    if len(path) > 1 or (path and not path[0].isdigit()):
-        raise ValueError("may end with the number of a database")
-    return Address(
-        scheme,
-        tuple(_host(host, default_port) for host in hosts.split(",")),
-        master,
-        unquote(username) or None,
-        unquote(password) or None,
-        int(path[0]) if path else 0,
-        {name: values[-1] for name, values in parse_qs(parts.query).items()},
-    )
-
-
-def _host(text: str, default_port: int) -> tuple[str, int]:
-    match = re.fullmatch(r"(?P<host>\[[^\]]+\]|[^:\[\]]+)(:(?P<port>\d{1,5}))?", text)
-    if match is None:
-        raise ValueError("must name a host, as host or host:port")
-    return match["host"].strip("[]"), int(match["port"] or default_port)
-
-
 def nodes_of(address: Address, timeout_s: float) -> Nodes:
     """The servers of an address; `timeout_s` bounds every answer."""
     options: dict[str, Any] = {
@@ -101,18 +44,25 @@ def nodes_of(address: Address, timeout_s: float) -> Nodes:
         "socket_connect_timeout": min(CONNECT_TIMEOUT_S, timeout_s),
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
+        **_tls_options(address),
     }
-    is_tls = address.scheme == "rediss" or address.options.get("tls") == "true"
-    if is_tls:
-        options |= {"ssl": True}
-        if "ca" in address.options:
-            options["ssl_ca_certs"] = address.options["ca"]
-    if address.scheme == "redis+sentinel":
+    if address.is_sentinel:
         return _SentinelNodes(address, options)
-    if address.scheme == "redis+cluster":
+    if address.is_cluster:
         return _ClusterNodes(address, options)
     host, port = address.hosts[0]
     return _OneNode(Redis(host=host, port=port, db=address.database, **options))
+
+
+def _tls_options(address: Address) -> dict[str, Any]:
+    if address.tls is None:
+        return {}
+    files = {
+        "ssl_ca_certs": address.tls.ca,
+        "ssl_certfile": address.tls.certificate,
+        "ssl_keyfile": address.tls.key,
+    }
+    return {"ssl": True, **{name: str(file) for name, file in files.items() if file is not None}}
 
 
 class _OneNode:
@@ -146,7 +96,14 @@ class _SentinelNodes(_OneNode):
 
     def __init__(self, address: Address, options: dict[str, Any]) -> None:
         assert address.master is not None
-        asking = {"socket_timeout": CONNECT_TIMEOUT_S, "socket_connect_timeout": CONNECT_TIMEOUT_S, "protocol": 2}
+        asking = {
+            "username": address.sentinel_username,
+            "password": address.sentinel_password,
+            "socket_timeout": CONNECT_TIMEOUT_S,
+            "socket_connect_timeout": CONNECT_TIMEOUT_S,
+            "protocol": 2,
+            **_tls_options(address),
+        }
         self._sentinel = Sentinel(list(address.hosts), sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
         super().__init__(self._sentinel.master_for(address.master, db=address.database, **options))
 
@@ -161,7 +118,7 @@ class _ClusterNodes:
     """The masters of a cluster. The library's cluster client tells who holds a slot; calls go to clients of our own."""
 
     def __init__(self, address: Address, options: dict[str, Any]) -> None:
-        seeds = [ClusterNode(host, port, **options) for host, port in address.hosts]
+        seeds = [ClusterNode(host, port) for host, port in address.hosts]  # the map gives them the options
         self._options = options
         self._map = RedisCluster(startup_nodes=seeds, **options)
         self._clients: dict[tuple[str, int], Redis] = {}

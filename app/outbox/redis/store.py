@@ -33,11 +33,12 @@ from typing import Any, TypeVar
 from app.dedup.port import IdKey, MintedId
 from app.errors import Outcome, StoreUnavailable
 from app.model import Accepted, Delivery, Plan, Settlement, from_epoch
+from app.outbox.address import Address, parse_url
 from app.outbox.port import PENDING, Backlog, DeadFilter, DeadLetter, EventState, Ledger, Note
 from app.outbox.redis import accept, book, boot, ids, journal, letters
 from app.outbox.redis.claims import Claims, claim_item, settlement_item
 from app.outbox.redis.link import META, Call, Link, encode
-from app.outbox.redis.nodes import nodes_of, parse_url
+from app.outbox.redis.nodes import nodes_of
 from app.outbox.redis.places import BUCKETS, from_us
 from app.outbox.redis.records import ledger_of
 from app.outbox.redis.turns import Turns
@@ -78,7 +79,7 @@ class RedisStore:
     @classmethod
     async def open(
         cls,
-        url: str,
+        where: Address | str,
         *,
         destinations: Sequence[str],
         now: Callable[[], datetime] | None = None,
@@ -89,7 +90,7 @@ class RedisStore:
         allow_weak: bool = False,
         answer_within: timedelta = timedelta(seconds=5),
     ) -> RedisStore:
-        """The store on the servers of `url`, with a lane for each of `destinations`. Leases of others stay.
+        """The store on the servers of `where`, with a lane for each of `destinations`. Leases of others stay.
 
         `now` replaces the server's clock in tests. `partitions` (16 where None, or what the store was made with) is
         fixed when a store is made. `replicas` is how many must have a change where `durability` is `replicated`.
@@ -97,12 +98,13 @@ class RedisStore:
         Raises:
             StoreMismatch: The server is too old or its settings too weak, or the store there is of another version.
             StoreUnavailable: A server does not answer.
-            ValueError: `url` is none of a Redis store.
+            ValueError: `where` is no URL of a Redis store.
         """
         if partitions is not None and not 1 <= partitions <= boot.MOST_PARTITIONS:
             raise ValueError(f"a store has from 1 to {boot.MOST_PARTITIONS} partitions")
         timeout_s = answer_within.total_seconds()
-        link = Link(nodes_of(parse_url(url), timeout_s), now)
+        address = parse_url(where) if isinstance(where, str) else where
+        link = Link(nodes_of(address, timeout_s), now)
 
         async def prepare() -> None:
             await boot.prepare(link, partitions, destinations)

@@ -1,0 +1,59 @@
+"""What the configuration says, as each part reads it: sources for the pipeline, destinations for their lanes, keys."""
+
+from __future__ import annotations
+
+from app.api.guards import Principal
+from app.config import DestinationConfig, Settings, SourceConfig
+from app.delivery.lane import LaneConfig
+from app.delivery.retry import RetryPolicy
+from app.destinations.registry import destinations as known_destinations
+from app.pipeline import Route, SourcePolicy
+
+
+def principals(settings: Settings) -> dict[str, Principal]:
+    """Who each key's hash stands for."""
+    return {
+        key.hash: Principal(source.name, key.name or f"{source.name}-{position}", frozenset(key.scopes), key.expires)
+        for source in settings.sources
+        for position, key in enumerate(source.keys)
+    }
+
+
+def source_policy(settings: Settings, source: SourceConfig) -> SourcePolicy:
+    """What the configuration says about one source, as the pipeline reads it."""
+    known = known_destinations()
+    return SourcePolicy(
+        name=source.name,
+        routes=tuple(
+            Route(
+                destination.name,
+                known[destination.type],
+                destination.settings,
+                source.destinations is None or destination.name in source.destinations,
+            )
+            for destination in settings.destinations
+        ),
+        dedup_window=source.dedup_window,
+        has_pixel=source.pixel,
+        leak_policy=source.leak_policy,
+        sends_conflicts=source.on_conflict == "send",
+        event_id_template=source.event_id_template,
+        hashing=source.hashing_options(),
+    )
+
+
+def lane_config(destination: DestinationConfig) -> LaneConfig:
+    """What the configuration says about one destination, as its lane reads it."""
+    kind = known_destinations()[destination.type]
+    tuning = destination.tuning
+    return LaneConfig(
+        name=destination.name,
+        destination=kind,
+        settings=destination.settings,
+        linger=tuning.linger,
+        timeout=tuning.timeout,
+        lease=tuning.lease,
+        max_items=min(tuning.max_batch or kind.limits.max_items, kind.limits.max_items),
+        max_in_flight=tuning.max_in_flight or kind.limits.max_in_flight,
+        retry=RetryPolicy(tuning.retry_first, tuning.retry_cap, tuning.max_attempts),
+    )
