@@ -158,6 +158,12 @@ class HashedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
             return None
         return data.currency, data.value
 
+    @property
+    def transaction(self) -> str | None:
+        """The transaction key: the order, lead or subscription this event belongs to, in that order; else None."""
+        data = self.custom_data
+        return self.transaction_id or data.order_id or self.identity.lead_id or data.subscription_id
+
 
 _encoder = msgspec.msgpack.Encoder()
 _canonical_encoder = msgspec.msgpack.Encoder(order="deterministic")

@@ -137,7 +137,7 @@ class DestinationHead(Section):
         timedelta(milliseconds=200),
         ge=timedelta(0),
         le=timedelta(minutes=1),
-        description="How long a batch waits for more events.",
+        description="How long a batch waits for more events; 2s for Google unless set.",
     )
     max_batch: int | None = Field(None, ge=1, description="Most events in one request; the platform's limit if absent.")
     timeout: Duration = Field(

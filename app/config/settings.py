@@ -250,7 +250,7 @@ def _destination(
         words = f"must be at most {kind.limits.max_items}, the most this platform takes in one request"
         notes.faults.append(Fault(join(path, "max_batch"), "invalid", words))
     tuning = Tuning(
-        linger=head.linger,
+        linger=head.linger if "linger" in head.model_fields_set else kind.linger,
         max_batch=head.max_batch,
         timeout=head.timeout,
         lease=head.lease,

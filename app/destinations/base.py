@@ -159,6 +159,7 @@ class Destination(Generic[S]):
     read: Callable[[HttpReply, Sequence[Delivery]], Sequence[Result] | Split | Park]
     can_limit: Callable[[HashedEvent, S], bool] = _always
     has_consent_states: bool = False
+    linger: timedelta = timedelta(milliseconds=200)
     pixel_call: Callable[[HashedEvent, str, S], str | None] = _no_pixel
 
 

@@ -22,6 +22,7 @@ from app.facts import event_time
 from app.hashing.identity import hash_identity
 from app.hashing.options import HashingOptions
 from app.model import (
+    ConsentFacts,
     Delivered,
     HashedContent,
     HashedCustomData,
@@ -94,6 +95,8 @@ def _shown(call: HttpCall) -> str:
     if call.secret_params:
         url += "?" + urlencode(dict.fromkeys(call.secret_params, "***"), safe="*")
     headers = {**call.headers, **dict.fromkeys(call.secret_headers, "***")}
+    if call.auth is not None:
+        headers["authorization"] = "***"
     frame = json.dumps({"method": call.method, "url": url, "headers": headers})
     return frame[:-1] + ', "body": ' + call.body.decode() + "}"
 
@@ -126,6 +129,7 @@ def _hashed(posted: Event, name: str) -> HashedEvent:
         custom_data=HashedCustomData(**data),
         app=posted.app.model_dump(exclude_none=True) if posted.app else None,
         is_test=posted.test,
+        consent=ConsentFacts(posted.consent.ad_user_data, posted.consent.ad_personalization),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from app.destinations.base import Admission, Admit, Skip
 from app.destinations.registry import destinations
+from app.event_names import STANDARD_EVENTS
 from app.model import (
     Budget,
     Delivery,
@@ -44,6 +45,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "pixel_id": "a1b2c3d4-0000-4000-8000-000000000001",
         "snap_app_id": "a1b2c3d4-0000-4000-8000-000000000002",
         "access_token": TOKEN,
+        "test": True,
+    },
+    "google": {
+        "operating_account": "1234567890",
+        "conversion_actions": {
+            name: f"98765{place:02}" for place, name in enumerate(STANDARD_EVENTS) if name != "Refund"
+        },
+        "credentials": json.dumps(
+            {"type": "authorized_user", "client_id": "id", "client_secret": TOKEN, "refresh_token": f"1//{TOKEN}"}
+        ),
         "test": True,
     },
 }
@@ -193,7 +204,8 @@ def build(name: str, deliveries: Sequence[Delivery], **over: Any) -> list[HttpCa
 def sent(name: str, of: HashedEvent | None = None, *, limited: bool = False, **over: Any) -> dict[str, Any]:
     """The JSON of one event as the destination sends it."""
     (call,) = build(name, [delivery(of, limited=limited)], **over)
-    (item,) = json.loads(call.body)["data"]
+    body = json.loads(call.body)
+    (item,) = body["events"] if name == "google" else body["data"]
     assert isinstance(item, dict)
     return item
 

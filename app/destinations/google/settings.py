@@ -1,0 +1,181 @@
+"""What is configured about one Google Ads account, and the tables that give its settings their meaning."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+
+from app.destinations.base import DestinationSettings
+from app.units import Duration
+
+SCOPE = "https://www.googleapis.com/auth/datamanager"  # set-up-access, documented
+TOKEN_URL = "https://oauth2.googleapis.com/token"  # noqa: S105  where tokens are got, not one
+
+REFUND = "Refund"
+REFUNDED = "Purchase"
+"""A Refund has no conversion action of its own: it adjusts the conversion of its Purchase."""
+
+MAX_ACTIONS = 10  # limits, documented: destinations in one request
+
+EventSource = Literal["WEB", "APP", "IN_STORE", "PHONE", "MESSAGE", "OTHER"]
+EVENT_SOURCES: dict[str, EventSource] = {  # inferred from the names; a setting can say otherwise
+    "website": "WEB",
+    "app": "APP",
+    "physical_store": "IN_STORE",
+    "phone_call": "PHONE",
+    "chat": "MESSAGE",
+    "business_messaging": "MESSAGE",
+    "email": "OTHER",
+    "system_generated": "OTHER",
+    "other": "OTHER",
+}
+
+FROM_PROPERTIES = frozenset(
+    "conversionCount couponCodes transactionDiscount customerValueBucket callStartTimestamp sessionAttributes".split()
+)
+"""Fields of Google's that an event has no place for: a custom property can be named for each."""
+
+
+def _digits(value: str) -> str:
+    bare = value.replace("-", "")
+    if re.fullmatch(r"[0-9]{1,19}", bare) is None:
+        raise ValueError("must be an id of digits, such as 123-456-7890 or 1234567890")
+    return bare
+
+
+Id = Annotated[str, AfterValidator(_digits)]
+"""An account's or a conversion action's id; the hyphens people write are dropped (destinations, documented)."""
+
+
+class GoogleSettings(DestinationSettings):
+    """One Google Ads account, through the Data Manager API."""
+
+    base_url: str = Field("https://datamanager.googleapis.com", description="Origin of the Data Manager API.")
+    api_version: str = Field("v1", pattern=r"^v[0-9]{1,2}$", description="API version.")
+    operating_account: Id = Field(description="The Google Ads account that owns the conversion actions.")
+    login_account: Id | None = Field(
+        None, description="The account in which the credential has access, if that is a manager's."
+    )
+    linked_account: Id | None = Field(None, description="For data partners only: the account linked to the operating.")
+    conversion_actions: dict[str, Id] = Field(
+        min_length=1, description="The conversion action (`ctId`) of each event; an event without one is skipped."
+    )
+    skip_events: tuple[str, ...] = Field((), description="Standard or custom events this destination never gets.")
+    credentials: SecretStr = Field(
+        description="JSON of a service account's key, or of a user's refresh token (`authorized_user`)."
+    )
+    token_url: str | None = Field(
+        None, description=f"Where access tokens are got: what the credentials say, else {TOKEN_URL}."
+    )
+    quota_project: str | None = Field(
+        None,
+        pattern=r"^[a-z][a-z0-9:.-]{2,60}$",
+        description="Cloud project whose quota is used, if it is not the credential's own.",
+    )
+    test: bool = Field(
+        False, description="Take events posted with `test: true`, and only validate them. Live events stay live."
+    )
+    event_sources: dict[str, EventSource] = Field(
+        {}, description="Google's event source to send instead, by action_source."
+    )
+    custom_variables: dict[str, str] = Field(
+        {}, description="Custom property to name of the custom variable in the account; never personal data."
+    )
+    field_properties: dict[str, str] = Field(
+        {}, description=f"Which custom property fills a field of Google's: {', '.join(sorted(FROM_PROPERTIES))}."
+    )
+    merchant_id: Id | None = Field(None, description="Merchant Center id; with it, baskets are sent as cart data.")
+    merchant_feed_label: str | None = Field(None, pattern=r"^[A-Z0-9_-]{1,20}$", description="Feed label of the ids.")
+    merchant_feed_language: str | None = Field(
+        None, pattern=r"^[a-z]{2}$", description="Feed language of the ids, ISO 639-1."
+    )
+    send_lead_id: bool = Field(
+        False, description="Whether `user.lead_id` is the id of a Google lead form; other platforms' ids are not."
+    )
+    without_deduplication: tuple[str, ...] = Field(
+        ("physical_store", "phone_call"),
+        description="Action sources whose conversions Google does not recognise again by their transaction id.",
+    )
+    max_age: Duration = Field(timedelta(days=90), gt=timedelta(0), description="Oldest event to send.")
+    adjustment_window: Duration = Field(
+        timedelta(days=55), gt=timedelta(0), description="How long a conversion can be adjusted, and is recognised."
+    )
+
+    @field_validator("credentials")
+    @classmethod
+    def _is_credential(cls, secret: SecretStr) -> SecretStr:
+        _read(secret)
+        return secret
+
+    @field_validator("token_url")
+    @classmethod
+    def _is_safe(cls, url: str | None) -> str | None:
+        if url is not None and not _is_token_url(url):
+            raise ValueError("must be an https URL, or plain http to loopback")
+        return url
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if REFUND in self.conversion_actions:
+            raise ValueError("a Refund adjusts its Purchase, and has no conversion action: leave it out")
+        if unknown := sorted(set(self.field_properties) - FROM_PROPERTIES):
+            raise ValueError(f"field_properties knows no field {unknown[0]}: use {', '.join(sorted(FROM_PROPERTIES))}")
+        for name in (*self.event_sources, *self.without_deduplication):
+            if name not in EVENT_SOURCES:
+                raise ValueError(f"event_sources and without_deduplication name action sources; {name} is none")
+        return self
+
+    def action(self, event_name: str) -> str | None:
+        """The conversion action of an event; None where there is none."""
+        if event_name in self.skip_events:
+            return None
+        return self.conversion_actions.get(REFUNDED if event_name == REFUND else event_name)
+
+    def credential(self) -> str:
+        """The credential with the token endpoint in it, in one spelling, for `TokenFor`."""
+        info = _read(self.credentials)
+        kept = {key: info[key] for key in ("type", *_FIELDS[info["type"]])}
+        kept |= {key: info[key] for key in ("private_key_id",) if isinstance(info.get(key), str)}
+        kept["token_uri"] = self.token_url or info.get("token_uri") or TOKEN_URL
+        return json.dumps(kept, sort_keys=True)
+
+
+_FIELDS = {
+    "service_account": ("client_email", "private_key"),
+    "authorized_user": ("client_id", "client_secret", "refresh_token"),
+}
+
+
+def _read(secret: SecretStr) -> dict[str, Any]:
+    """The credential's JSON. No message holds any of it."""
+    info: Any
+    try:
+        info = json.loads(secret.get_secret_value())
+    except ValueError:
+        raise ValueError("must be the JSON file of a service account's key or of an authorized user") from None
+    kind = info.get("type") if isinstance(info, dict) else None
+    if kind not in _FIELDS:
+        raise ValueError("its type must be service_account or authorized_user")
+    if missing := [name for name in _FIELDS[kind] if not isinstance(info.get(name), str) or not info[name]]:
+        raise ValueError(f"lacks {', '.join(missing)}")
+    if kind == "service_account" and "-----BEGIN" not in info["private_key"]:
+        raise ValueError("its private_key must be in PEM")
+    if not _is_token_url(info.get("token_uri") or TOKEN_URL):
+        raise ValueError("its token_uri must be an https URL, or plain http to loopback")
+    return dict(info)
+
+
+def _is_token_url(url: Any) -> bool:
+    if not isinstance(url, str):
+        return False
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    is_loopback = parts.hostname in {"127.0.0.1", "localhost", "::1"}
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback))
