@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "convey"
-RULES = CHART / "files" / "rules" / "alerts.yaml"
+RULES = CHART / "files" / "rules"
 DASHBOARDS = CHART / "files" / "dashboards"
 RUNBOOKS = ROOT / "docs" / "runbooks"
 
