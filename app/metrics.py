@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.metrics import MetricWrapperBase
 
 from app.errors import REASONS, Outcome, Status
@@ -201,7 +201,7 @@ SPECS: tuple[Spec, ...] = (
 
 
 class Metrics:
-    """The metrics of one process, in a registry of their own."""
+    """The metrics of one process, in a registry of their own, with the usual `process_*` beside them."""
 
     http_requests: Counter
     http_duration: Histogram
@@ -239,6 +239,7 @@ class Metrics:
         """`types` maps each destination to its type, where that is known."""
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         for spec in SPECS:
             options: dict[str, Any] = {"buckets": spec.buckets} if spec.buckets else {}
             made = spec.kind(spec.name, spec.help, spec.labels, registry=self.registry, **options)

@@ -1,4 +1,4 @@
-"""Writes the pages that are made from code; `--check` fails with a diff instead when one of them is stale.
+"""Writes the pages and the dashboards made from code; `--check` fails with a diff when one is stale.
 
 A page is a path below `docs/` and a function that returns its text; add it to `PAGES`.
 """
@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT))
 from app.config import sections, source, store  # noqa: E402
 from app.destinations.registry import destinations  # noqa: E402
 from app.units import SIZE_PATTERN, spell_duration, spell_size  # noqa: E402
+from scripts import dashboards  # noqa: E402
 from scripts.pages import api_page, metrics_page  # noqa: E402
 
 NOTE = "<!-- Made by scripts/generate_docs.py; edit the models, then run `make format`. -->\n"
@@ -205,26 +206,24 @@ PAGES: dict[str, Callable[[], str]] = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the pages, or compare them; the exit code."""
-    parser = argparse.ArgumentParser(description="Write the pages under docs/ that are made from code.")
+    parser = argparse.ArgumentParser(description="Write the pages and dashboards that are made from code.")
     parser.add_argument("--check", action="store_true", help="write nothing, fail when a page is stale")
     check = parser.parse_args(arguments).check
     stale = 0
-    for name, page in PAGES.items():
-        path = ROOT / "docs" / name
-        made = page()
+    made_from_code = {f"docs/{name}": page() for name, page in PAGES.items()} | dashboards.pages()
+    for name, made in made_from_code.items():
+        path = ROOT / name
         kept = path.read_text("utf-8") if path.exists() else ""
         if made == kept:
             continue
         stale += 1
         if check:
-            diff = difflib.unified_diff(
-                kept.splitlines(), made.splitlines(), f"docs/{name}", "made from code", lineterm=""
-            )
+            diff = difflib.unified_diff(kept.splitlines(), made.splitlines(), name, "made from code", lineterm="")
             print("\n".join(diff))
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(made, "utf-8")
-            print(f"wrote docs/{name}")
+            print(f"wrote {name}")
     if check and stale:
         print(f"{stale} page(s) are stale: run `make format`", file=sys.stderr)
     return 1 if check and stale else 0

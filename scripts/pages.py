@@ -31,6 +31,13 @@ def metrics_page() -> str:
     for spec in SPECS:
         labels = ", ".join(f"`{label}`" for label in spec.labels) or "–"
         lines.append(f"| `{spec.name}` | {spec.kind.__name__.lower()} | {labels} | {spec.help} |")
+    lines += [
+        "",
+        "Beside them the usual `process_*` of the process: processor time, memory, open files, start.",
+        "",
+        "The [rules](../helm/convey/files/rules) and [dashboards](dashboards.md) are made of these. Aggregate what is",
+        "shared with `max` before anything else.",
+    ]
     return "\n".join(lines) + "\n"
 
 
