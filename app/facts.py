@@ -50,6 +50,12 @@ def event_time(value: Any, now: datetime) -> tuple[datetime, datetime, list[Warn
     return instant, instant, warnings
 
 
+def instant(value: Any) -> datetime | None:
+    """The instant in `value`, written as an event_time may be; None when it is none."""
+    parsed = _parse(value, []) if value is not None else None
+    return parsed if isinstance(parsed, datetime) and _EARLIEST <= parsed < _LATEST else None
+
+
 def _parse(value: Any, warnings: list[Warn]) -> datetime | Fault:
     if isinstance(value, str):
         text = value.strip()

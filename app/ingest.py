@@ -6,15 +6,17 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from app.dedup.context import completed, decode_context
+from app.dedup.port import IdStore
 from app.errors import Fault, InvalidEvent, Outcome, Status, StoreUnavailable
 from app.metrics import Metrics
 from app.model import Accepted, Plan, Warn
 from app.outbox.port import Outbox
-from app.pipeline import SourcePolicy, plan
+from app.pipeline import SourcePolicy, plan, transaction_of
 from app.wire import Event
 
 log = logging.getLogger("convey.ingest")
@@ -45,17 +47,39 @@ class IngestResult:
         return Status.INVALID if self.accepted is None else self.accepted.status
 
 
+async def complete(ids: IdStore, source: str, items: Sequence[Parsed]) -> Sequence[Parsed]:
+    """The items in order, each event with what the page of its order left for it.
+
+    Raises:
+        StoreUnavailable: The contexts cannot be read: an event planned without its own would be weaker for good.
+    """
+    keys = [None if item.event is None else transaction_of(item.event) for item in items]
+    wanted = {key for key in keys if key is not None}
+    found = await ids.contexts(source, wanted) if wanted else {}
+    if not found:
+        return items
+    contexts = {key: decode_context(body) for key, body in found.items()}
+    return [
+        replace(item, event=completed(item.event, contexts[key]))
+        if item.event is not None and key in contexts
+        else item
+        for item, key in zip(items, keys, strict=True)
+    ]
+
+
 class Ingest:
     """Takes events of the configured sources into the outbox."""
 
     def __init__(
         self,
         outbox: Outbox,
+        ids: IdStore,
         policies: Mapping[str, SourcePolicy],
         metrics: Metrics,
         now: Callable[[], datetime],
     ) -> None:
         self._outbox = outbox
+        self._ids = ids
         self._policies = {name: (policy, policy.forms) for name, policy in policies.items()}
         self._metrics = metrics
         self._now = now
@@ -67,6 +91,7 @@ class Ingest:
             StoreUnavailable: Nothing of the request may be taken as accepted.
         """
         policy, forms = self._policies[source]
+        items = await complete(self._ids, source, items)
         now = self._now()
         results: list[IngestResult | None] = []
         plans: list[Plan] = []

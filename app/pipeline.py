@@ -71,6 +71,7 @@ class SourcePolicy:
     leak_policy: Literal["redact", "reject", "report"] = "redact"
     sends_conflicts: bool = False
     event_id_template: str = DEFAULT_TEMPLATE
+    context_retention: timedelta = timedelta(days=7)
     hashing: HashingOptions = field(default_factory=HashingOptions)
 
     @property
@@ -110,7 +111,7 @@ def plan(event: Event, policy: SourcePolicy, forms: frozenset[Form], now: dateti
     signals, told_of_consent = read_signals(event.consent)
     warnings += told_of_consent
     gates = _gates(event, policy, signals)
-    transaction = _transaction(event)
+    transaction = transaction_of(event)
     identity = HashedIdentity()
     if transaction is None or any(decision.outcome is Outcome.QUEUED for decision in gates.values()):
         identity, told_of_identity = hash_identity(
@@ -304,7 +305,8 @@ def _budget(hashed: HashedEvent, policy: SourcePolicy, admission: Admit) -> Budg
     return Budget(admission.window_until, pair_until, admission.repeat_for)
 
 
-def _transaction(event: Event) -> str | None:
+def transaction_of(event: Event) -> str | None:
+    """The transaction key of an event: what its id and its context are kept under; None when it has none."""
     lead = lead_id(event.user.lead_id) if event.user.lead_id else None
     return (
         event.transaction_id

@@ -38,6 +38,7 @@ def source_policy(settings: Settings, source: SourceConfig) -> SourcePolicy:
         leak_policy=source.leak_policy,
         sends_conflicts=source.on_conflict == "send",
         event_id_template=source.event_id_template,
+        context_retention=source.context_retention,
         hashing=source.hashing_options(),
     )
 

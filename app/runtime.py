@@ -50,7 +50,7 @@ class Runtime:
         self.strict_sources = frozenset(source.name for source in settings.sources if source.strict)
         self.now = now
         self.policies = {source.name: source_policy(settings, source) for source in settings.sources}
-        self.ingest = Ingest(store, self.policies, metrics, now)
+        self.ingest = Ingest(store, store, self.policies, metrics, now)
         own = settings.destinations if role.works_lanes else ()
         self.health = Health(lanes=[destination.name for destination in own])
         lanes = [

@@ -160,6 +160,37 @@ class AppData(WireModel):
     windows_attribution_id: Word | None = None
 
 
+class ContextUser(BaseModel):
+    """What only the browser's own requests show of a shopper. Nothing here names a person; nothing else is taken."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    client_ip_address: Word | None = Field(None, description="The shopper's IP address, not the server's.")
+    client_user_agent: Text | None = Field(None, description="The shopper's user agent.")
+    locale: Word | None = None
+    fbp: Text | None = None
+    fbc: Text | None = None
+    ttclid: Text | None = None
+    ttp: Text | None = None
+    epik: Text | None = None
+    sc_click_id: Text | None = None
+    sc_cookie1: Text | None = None
+    gclid: Text | None = None
+    gbraid: Text | None = None
+    wbraid: Text | None = None
+
+
+class CheckoutContext(BaseModel):
+    """What the checkout page's server knows of an order, kept until the backend posts it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    user: ContextUser = Field(default_factory=ContextUser)
+    event_source_url: Url | None = None
+    referrer_url: Url | None = None
+    consent: Consent = Field(default_factory=Consent)
+
+
 class Event(WireModel):
     """Something that happened in the shop, as the backend posts it."""
 

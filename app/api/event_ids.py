@@ -8,22 +8,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from app import facts
+from app.api.bodies import body_of, json_response, read_json
+from app.api.contexts import context_to_keep
 from app.api.guards import authorise
 from app.api.parse import faults_of
 from app.api.problems import Problem, fault_json
 from app.dedup.event_id import derive
-from app.dedup.port import IdKey, IdStore, MintedId
+from app.dedup.port import IdKey, IdStore, KeptContext, MintedId
 from app.dedup.registry import key_of
 from app.errors import Fault, InvalidEvent
 from app.event_names import canonical_name
 from app.model import HashedCustomData, HashedEvent
 from app.pipeline import SourcePolicy
-from app.wire import Amount
+from app.wire import Amount, CheckoutContext
 
 router = APIRouter(tags=["event ids"])
 
@@ -31,16 +32,17 @@ MOST_IDS = 100
 """Ids one request may ask for: more than the events of any one page."""
 
 
-class PixelData(BaseModel):
-    """What an order is worth, for the pixel calls alone: it is not kept."""
+class PageData(BaseModel):
+    """What the page knows of an order: its worth, for the pixel calls alone, and a context to keep for it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, coerce_numbers_to_str=True)
 
     currency: str | None = Field(None, max_length=256, description="ISO 4217, e.g. EUR.")
     value: Amount | None = Field(None, description="Total in major units, string or number.")
+    context: CheckoutContext | None = Field(None, description="Kept for the order, as `PUT /v1/contexts` does.")
 
 
-class WantedId(PixelData):
+class WantedId(PageData):
     """One event whose id is wanted."""
 
     event_name: Annotated[str, StringConstraints(min_length=1, max_length=100)]
@@ -72,11 +74,6 @@ class EventIdsBody(BaseModel):
     results: list[dict[str, Any]]
 
 
-def _body_of(model: str, example: dict[str, Any], *, is_required: bool) -> dict[str, Any]:
-    schema = {"schema": {"$ref": f"#/components/schemas/{model}"}, "example": example}
-    return {"requestBody": {"required": is_required, "content": {"application/json": schema}}}
-
-
 Occurrence = Annotated[str | None, Query(description="Invoice, renewal or refund id, where there is one.")]
 PATH = "/v1/event-ids/{event_name}/{transaction_id:path}"  # a transaction may hold a slash, as order numbers do
 
@@ -86,7 +83,7 @@ PATH = "/v1/event-ids/{event_name}/{transaction_id:path}"  # a transaction may h
     operation_id="mintEventId",
     summary="The id of an event, minted if it has none yet",
     response_model=EventIdBody,
-    openapi_extra=_body_of("PixelData", {"currency": "EUR", "value": "129.90"}, is_required=False),
+    openapi_extra=body_of("PageData", {"currency": "EUR", "value": "129.90"}, is_required=False),
 )
 async def mint_event_id(
     request: Request, event_name: str, transaction_id: str, occurrence: Occurrence = None
@@ -97,7 +94,7 @@ async def mint_event_id(
     event_id and gets the same. The body is optional: with currency and value the pixel calls are complete.
     """
     principal = authorise(request, "ingest")
-    document = _json(await request.body() or b"{}")
+    document = read_json(await request.body() or b"{}")
     if not isinstance(document, dict):
         raise Problem("unreadable_body", "the body, where there is one, must be a JSON object")
     wanted = _wanted(
@@ -107,7 +104,7 @@ async def mint_event_id(
     )
     if not isinstance(wanted, Wanted):
         raise Problem("invalid_parameter", "see errors", errors=wanted)
-    return _json_response(wanted.body(await wanted.mint(request.app.state.ids)))
+    return json_response(wanted.body(await wanted.mint(request.app.state.ids)))
 
 
 @router.get(PATH, operation_id="getEventId", summary="The id of an event, if it has one", response_model=EventIdBody)
@@ -124,7 +121,7 @@ async def get_event_id(
     known = await ids.read(wanted.key)
     if known is None:
         raise Problem("not_found", "no id is remembered for this event; PUT mints one")
-    return _json_response(wanted.body(known))
+    return json_response(wanted.body(known))
 
 
 @router.put(
@@ -132,7 +129,7 @@ async def get_event_id(
     operation_id="mintEventIds",
     summary="The ids of all events of one page",
     response_model=EventIdsBody,
-    openapi_extra=_body_of(
+    openapi_extra=body_of(
         "WantedIds",
         {
             "ids": [
@@ -146,7 +143,7 @@ async def get_event_id(
 async def mint_event_ids(request: Request) -> Response:
     """One result per wanted id, in order; what is wrong with one costs no other. 422 when all of them are."""
     principal = authorise(request, "ingest")
-    asked = [_wanted(request, principal.source, item) for item in _items(_json(await request.body()))]
+    asked = [_wanted(request, principal.source, item) for item in _items(read_json(await request.body()))]
     ids: IdStore = request.app.state.ids
     minted = iter(await asyncio.gather(*(one.mint(ids) for one in asked if isinstance(one, Wanted))))
     results: list[dict[str, Any]] = [
@@ -157,7 +154,7 @@ async def mint_event_ids(request: Request) -> Response:
     ]
     if all(result["errors"] for result in results):
         raise Problem("invalid_ids", "see results", extra={"results": results})
-    return _json_response({"results": results})
+    return json_response({"results": results})
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +164,12 @@ class Wanted:
     key: IdKey
     event: HashedEvent
     policy: SourcePolicy
+    context: KeptContext | None = None
 
     async def mint(self, ids: IdStore) -> MintedId:
-        """Its id, remembered from now on for the source's dedup window."""
+        """Its id, remembered from now on for the source's dedup window; its context is kept before."""
+        if self.context is not None:
+            await ids.keep_contexts([self.context])
         key, policy = self.key, self.policy
         derived = derive(policy.event_id_template, key.source, key.event_name, key.transaction, key.occurrence)
         return await ids.mint(key, derived, self.event.event_time + policy.dedup_window)
@@ -193,9 +193,13 @@ class Wanted:
 def _wanted(request: Request, source: str, item: Any) -> Wanted | Sequence[Fault]:
     """What is asked for, or everything that is wrong with it."""
     now: datetime = request.app.state.now()
+    policy: SourcePolicy = request.app.state.policies[source]
     try:
         asked = WantedId.model_validate(item)
         key = key_of(source, asked.event_name, asked.transaction_id, asked.occurrence)
+        context = None
+        if asked.context is not None:
+            context = context_to_keep(policy, asked.transaction_id, asked.context, now, "/context")
     except ValidationError as error:
         return faults_of(error)
     except InvalidEvent as error:
@@ -212,14 +216,7 @@ def _wanted(request: Request, source: str, item: Any) -> Wanted | Sequence[Fault
         occurrence=key.occurrence,
         custom_data=HashedCustomData(currency=currency, value=asked.value, order_id=key.transaction),
     )
-    return Wanted(key, event, request.app.state.policies[source])
-
-
-def _json(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise Problem("unreadable_body", "the body is not valid JSON") from None
+    return Wanted(key, event, policy, context)
 
 
 def _items(document: Any) -> Sequence[Any]:
@@ -231,9 +228,5 @@ def _items(document: Any) -> Sequence[Any]:
     return items
 
 
-def _json_response(body: Any) -> Response:
-    return Response(orjson.dumps(body), media_type="application/json")
-
-
-MODELS: Sequence[type[BaseModel]] = (PixelData, WantedIds)
+MODELS: Sequence[type[BaseModel]] = (PageData, WantedIds)
 """Models the OpenAPI description refers to although no route declares them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ from app.dedup.port import IdKey, IdStore
 from app.errors import Fault, InvalidEvent, Outcome, Reason, Status
 from app.explain import Explanation, Known, Lane, explain, id_of
 from app.hashing.coverage import Coverage
-from app.ingest import Parsed
+from app.ingest import Parsed, complete
 from app.model import HashedEvent, Plan, Warn
 from app.outbox.port import Journal
 from app.pipeline import SourcePolicy, plan
@@ -114,8 +114,11 @@ async def explain_events(request: Request) -> Response:
     principal = authorise(request, "ingest")
     check_media_type(request)
     state = request.app.state
-    items = read_events(await request.body(), MOST_EVENTS, is_strict=principal.source in state.strict_sources)
+    items: Sequence[Parsed] = read_events(
+        await request.body(), MOST_EVENTS, is_strict=principal.source in state.strict_sources
+    )
     request.scope["convey.events"] = len(items)
+    items = await complete(state.ids, principal.source, items)
     results = [{"index": index, **await _explained(request, principal, item)} for index, item in enumerate(items)]
     return Response(orjson.dumps({"results": results}), media_type="application/json")
 

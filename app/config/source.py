@@ -107,6 +107,12 @@ class SourceConfig(Section):
         le=timedelta(days=30),
         description="How long an event id is remembered, and a pixel's copy can be paired.",
     )
+    context_retention: Duration = Field(
+        timedelta(days=7),
+        ge=timedelta(minutes=1),
+        le=timedelta(days=30),
+        description="How long what a checkout page left for an order is kept (`PUT /v1/contexts`).",
+    )
     on_conflict: Literal["skip", "send"] = Field(
         "skip", description="Whether an event whose id belongs to another transaction is sent."
     )

@@ -13,6 +13,7 @@ import pytest
 
 from tests.outbox.contract_accept import Accepting
 from tests.outbox.contract_book import Noting
+from tests.outbox.contract_contexts import Remembering
 from tests.outbox.contract_dead import Dying
 from tests.outbox.contract_ids import Identifying
 from tests.outbox.contract_journal import Telling
@@ -22,7 +23,7 @@ from tests.outbox.contract_survival import Surviving
 from tests.outbox.support import BodyCount
 
 
-class StoreContract(Accepting, Identifying, Claiming, Settling, Dying, Telling, Surviving, Noting):
+class StoreContract(Accepting, Identifying, Claiming, Settling, Dying, Telling, Remembering, Surviving, Noting):
     """Every promise of the ports, in one class."""
 
     @pytest.fixture

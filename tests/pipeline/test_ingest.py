@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -37,6 +37,16 @@ class Outbox:
         return [self.answer(plan) for plan in plans]
 
 
+class Ids:
+    """Keeps the contexts it is given."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    async def contexts(self, source: str, transactions: Collection[str]) -> Mapping[str, bytes]:
+        return {key: body for key, body in self.kept.items() if key in transactions}
+
+
 def item(transaction: str, **over: Any) -> Parsed:
     """An event as parsed, with a warning."""
     return Parsed(Event.model_validate(wire(transaction_id=transaction, **over)), (TOLD,))
@@ -52,9 +62,11 @@ class Setup:
 
     def __init__(self) -> None:
         self.outbox = Outbox()
+        self.ids = Ids()
         self.metrics = Metrics("0", ["shop"], ["one"])
         self.ingest = Ingest(
             self.outbox,  # type: ignore[arg-type]
+            self.ids,  # type: ignore[arg-type]
             {"shop": policy(route())},
             self.metrics,
             lambda: START,

@@ -14,6 +14,7 @@ transaction). Every key of partition n begins with the tag `{c:n}`, so a script 
     {c:n}:i:<b>      hash of event ids: 8 bytes of digest -> numbers of the events under it
     {c:n}:t:<b>      hash of transactions: 8 bytes of digest -> source and the entries (name, occurrence, id, ...)
     {c:n}:m:<b>      hash of minted ids: 8 bytes of digest -> until when, and whose
+    {c:n}:c:<digest> the context of an order: until when, and the body; the server deletes it then
     {c:meta}         hash: schema version, partitions, store (identity), kept secrets
     {c:meta}:sources, {c:meta}:destinations    sets of names
     {c:meta}:book    hash: the lane book, note by name
@@ -30,12 +31,12 @@ from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from app.dedup.port import IdKey, MintedId
+from app.dedup.port import IdKey, KeptContext, MintedId
 from app.errors import Outcome, StoreUnavailable
 from app.model import Accepted, Delivery, Plan, Settlement, from_epoch
 from app.outbox.address import Address, parse_url
 from app.outbox.port import PENDING, Backlog, DeadFilter, DeadLetter, EventState, Ledger, Note
-from app.outbox.redis import accept, book, boot, ids, journal, letters
+from app.outbox.redis import accept, book, boot, contexts, ids, journal, letters
 from app.outbox.redis.claims import Claims, claim_item, settlement_item
 from app.outbox.redis.link import META, Call, Link, encode
 from app.outbox.redis.nodes import nodes_of
@@ -340,6 +341,15 @@ class RedisStore:
         if isinstance(known, StoreUnavailable):
             raise known
         return known
+
+    async def keep_contexts(self, kept: Sequence[KeptContext]) -> None:
+        """See `IdStore.keep_contexts`."""
+        await self._know_sources({each.source for each in kept})
+        await self._whole(contexts.keep(self._link, kept))
+
+    async def contexts(self, source: str, transactions: Collection[str]) -> Mapping[str, bytes]:
+        """See `IdStore.contexts`."""
+        return await contexts.read(self._link, source, transactions)
 
     # --- Store ----------------------------------------------------------------------------------------------
 

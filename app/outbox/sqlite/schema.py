@@ -8,6 +8,7 @@
     deliveries    one row per event x destination for the whole of its life: queue entry first, journal entry after
     lane_book     notes about the lanes, by name, with a version and perhaps an end
     minted        ids handed out for a transaction before its event came
+    contexts      what the checkout page knew of an order, until its time is over
     counts        the ledger: (lane, state, currency) -> deliveries and amount
 
 `deliveries` is indexed by (queue, ready_at) among the pending only, so a claim reads what it takes and nothing else,
@@ -106,6 +107,14 @@ CREATE TABLE minted (
   PRIMARY KEY (txn, source, event_name, occurrence)
 ) WITHOUT ROWID;
 CREATE INDEX minted_by_id ON minted (event_id);
+CREATE TABLE contexts (
+  source TEXT NOT NULL,
+  txn TEXT NOT NULL,
+  body BLOB NOT NULL,
+  until INTEGER NOT NULL,
+  PRIMARY KEY (source, txn)
+) WITHOUT ROWID;
+CREATE INDEX contexts_until ON contexts (until);
 CREATE TABLE counts (
   lane INTEGER NOT NULL,
   state TEXT NOT NULL,

@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 
 import orjson
 
-from app.dedup.port import IdKey, MintedId
+from app.dedup.port import IdKey, KeptContext, MintedId
 from app.errors import Outcome, StoreFull, StoreMismatch, StoreUnavailable
 from app.model import Accepted, Delivery, Plan, Settlement, encode_event
 from app.outbox.port import (
@@ -29,7 +29,7 @@ from app.outbox.port import (
     Note,
 )
 from app.outbox.shares import EVERYTHING, Choice
-from app.outbox.sqlite import book, claims, queries, schema
+from app.outbox.sqlite import book, claims, contexts, queries, schema
 from app.outbox.sqlite.accept import Acceptance, Prepared, Warm, find, from_us, mint, money_of, to_us
 from app.outbox.sqlite.counts import Counts, Delta
 from app.outbox.sqlite.files import FileLock, is_disk_low, is_same_file, refuse_network_file_system
@@ -297,6 +297,7 @@ class SqliteStore:
     def _sweep(self, connection: sqlite3.Connection, calls: Sequence[None]) -> Answers[int]:
         now = to_us(self._now())
         minted = connection.execute("DELETE FROM minted WHERE remember_until <= ?", (now,)).rowcount
+        contexts.forget(connection, now)
         seen = [
             event
             for (event,) in connection.execute(
@@ -443,6 +444,22 @@ class SqliteStore:
         """See `IdStore.read`."""
         found = await self._read(lambda connection: find(connection, key, to_us(self._now())))
         return None if found is None else MintedId(found[0], False, from_us(found[1]))
+
+    async def keep_contexts(self, kept: Sequence[KeptContext]) -> None:
+        """See `IdStore.keep_contexts`."""
+        self._refuse_when_full(sum(len(each.body) for each in kept))
+        await self._writer.do(self._keep_contexts, kept, len(kept))
+
+    def _keep_contexts(self, connection: sqlite3.Connection, calls: Sequence[Sequence[KeptContext]]) -> Answers[None]:
+        contexts.keep(connection, (each for kept in calls for each in kept))
+        return [None] * len(calls), None
+
+    async def contexts(self, source: str, transactions: Collection[str]) -> Mapping[str, bytes]:
+        """See `IdStore.contexts`. Read on the loop's thread: it is a look-up by key before every plan."""
+        try:
+            return contexts.read(self._peek, source, transactions, to_us(self._now()))
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"the store cannot be read: {error}") from error
 
     # --- Store ----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,33 @@
+"""Contexts of orders: kept until their time is over, read before an event is planned."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping
+
+import orjson
+
+from app.dedup.port import KeptContext
+from app.outbox.sqlite.accept import to_us
+
+
+def keep(connection: sqlite3.Connection, contexts: Iterable[KeptContext]) -> None:
+    """Write contexts, each in place of an earlier one."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO contexts (source, txn, body, until) VALUES (?, ?, ?, ?)",
+        [(each.source, each.transaction, each.body, to_us(each.until)) for each in contexts],
+    )
+
+
+def read(connection: sqlite3.Connection, source: str, transactions: Collection[str], now: int) -> Mapping[str, bytes]:
+    """The contexts of these orders that have not had their time."""
+    rows = connection.execute(
+        "SELECT txn, body FROM contexts WHERE source = ? AND txn IN (SELECT value FROM json_each(?)) AND until > ?",
+        (source, orjson.dumps(list(transactions)).decode(), now),
+    )
+    return {transaction: bytes(body) for transaction, body in rows}
+
+
+def forget(connection: sqlite3.Connection, now: int) -> int:
+    """Delete what has had its time; returns how many."""
+    return connection.execute("DELETE FROM contexts WHERE until <= ?", (now,)).rowcount
