@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app import __version__
-from app.api import contexts, event_ids, events, explain, health, ledger, problems
+from app.api import contexts, dead_letters, event_ids, events, explain, health, ledger, problems
 from app.api.connection import BoundedProtocol
 from app.api.guards import Guard
 from app.config import Role, Settings
@@ -60,7 +60,9 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.health = runtime.health
     app.state.max_events = server.max_events
     app.state.strict_sources = runtime.strict_sources
-    modules = (explain, events, event_ids, contexts, ledger, health) if runtime.role.takes_events else (health,)
+    modules = (
+        (explain, events, event_ids, contexts, dead_letters, ledger, health) if runtime.role.takes_events else (health,)
+    )
     for module in modules:
         app.include_router(module.router)
     problems.install(app)
@@ -74,7 +76,11 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         _, extra = models_json_schema(
-            [(model, "validation") for model in (*events.MODELS, *event_ids.MODELS, *contexts.MODELS)],
+            [
+                (model, "validation")
+                for module in (events, event_ids, contexts, dead_letters)
+                for model in module.MODELS
+            ],
             ref_template="#/components/schemas/{model}",
         )
         components = schema.setdefault("components", {})

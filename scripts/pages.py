@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api import events, health, ledger
+from app.api import dead_letters, event_ids, events, health, ledger
 from app.api.problems import TITLES
 from app.errors import REASONS
 from app.event_names import STANDARD_EVENTS
@@ -52,8 +52,20 @@ def api_page() -> str:
         "| call | scope | answers | what it does |",
         "|---|---|---|---|",
     ]
-    scopes = {"postEvents": "ingest", "getEvent": "read", "getLedger": "read", "livez": "–", "readyz": "–"}
-    for module in (events, ledger, health):
+    scopes = {
+        "postEvents": "ingest",
+        "getEvent": "read",
+        "mintEventId": "ingest",
+        "getEventId": "read",
+        "mintEventIds": "ingest",
+        "listDeadLetters": "read",
+        "purgeDeadLetters": "admin",
+        "replayDeadLetters": "admin",
+        "getLedger": "read",
+        "livez": "–",
+        "readyz": "–",
+    }
+    for module in (events, event_ids, dead_letters, ledger, health):
         for route in module.router.routes:
             call: Any = route
             if not call.include_in_schema:

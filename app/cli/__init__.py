@@ -8,6 +8,7 @@ import typer
 
 from app import __version__
 from app.cli.config import config_app
+from app.cli.dead_letters import dead_letters_app
 from app.cli.explain import explain
 from app.cli.keys import keys_app
 from app.cli.ledger import ledger
@@ -28,6 +29,7 @@ app.add_typer(config_app, name="config")
 app.command("send")(send)
 app.command("explain")(explain)
 app.command("ledger")(ledger)
+app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(keys_app, name="keys")
 
 

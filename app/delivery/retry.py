@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.errors import Outcome, Reason
-from app.model import Delivered, Delivery, Park, Rejected, Result, Settlement
+from app.model import Budget, Delivered, Delivery, Park, Rejected, Result, Settlement
 
 SHORTEST_WAIT = timedelta(milliseconds=100)
 LONGEST_HINT = timedelta(hours=1)
@@ -46,18 +46,21 @@ def gate(delivery: Delivery, now: datetime, send_time: timedelta) -> Settlement 
 
     `send_time` is how long a send may take: what would arrive after the budget's end is not sent.
     """
-    budget = delivery.budget
-    latest = now + send_time
-    unsure = delivery.unsure_since
-    if unsure is not None and latest >= unsure + budget.repeat_for:
+    reason = spent(delivery.budget, delivery.unsure_since, now + send_time)
+    if reason is Reason.OUTCOME_UNKNOWN:
         detail = "an earlier attempt's answer was lost, and the platform would not recognise a repeat"
-        return Settlement(delivery, Outcome.DEAD, Reason.OUTCOME_UNKNOWN, detail, attempted=False)
+        return Settlement(delivery, Outcome.DEAD, reason, detail, attempted=False)
+    return None if reason is None else Settlement(delivery, Outcome.EXPIRED, reason, attempted=False)
+
+
+def spent(budget: Budget, unsure_since: datetime | None, at: datetime) -> Reason | None:
+    """Why nothing may be sent any more at the instant `at`, or None while it may: whichever end came first."""
+    if unsure_since is not None and at >= unsure_since + budget.repeat_for:
+        return Reason.OUTCOME_UNKNOWN
     pair_until = budget.pair_until
-    if pair_until is not None and latest >= pair_until and pair_until <= budget.window_until:
-        return Settlement(delivery, Outcome.EXPIRED, Reason.DEDUP_WINDOW_PASSED, attempted=False)
-    if latest >= budget.window_until:
-        return Settlement(delivery, Outcome.EXPIRED, Reason.PLATFORM_WINDOW_PASSED, attempted=False)
-    return None
+    if pair_until is not None and at >= pair_until and pair_until <= budget.window_until:
+        return Reason.DEDUP_WINDOW_PASSED
+    return Reason.PLATFORM_WINDOW_PASSED if at >= budget.window_until else None
 
 
 def decide(

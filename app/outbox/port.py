@@ -15,11 +15,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 
 from app.dedup.port import IdStore
 from app.errors import FINAL_OUTCOMES, Outcome, Reason
-from app.model import Accepted, Delivery, Plan, Settlement, Verdict
+from app.model import Accepted, Budget, Delivery, Plan, Settlement, Verdict
 from app.outbox.shares import EVERYTHING, Choice
 
 PENDING = "pending"
@@ -61,8 +61,13 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A delivery that ended without arriving, kept with its event so that it can be replayed."""
+    """A delivery that ended without arriving, kept with its event so that it can be replayed.
 
+    `key` belongs to the store engine and is opaque. `event_time` is None in a brief letter, for which the event itself
+    was not read.
+    """
+
+    key: Any
     source: str
     event_id: str
     event_name: str
@@ -73,19 +78,37 @@ class DeadLetter:
     attempts: int
     accepted_at: datetime
     died_at: datetime
-    event_time: datetime
+    event_time: datetime | None
     money: tuple[str, Decimal] | None
+    budget: Budget
+    unsure_since: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class DeadFilter:
-    """Which dead letters are meant: those that fit every field that is not None."""
+    """Which dead letters are meant: those that fit every field that is not None.
+
+    `died_since` is the first instant meant, `died_before` the first one that is not.
+    """
 
     destination: str | None = None
     reason: Reason | None = None
     event_id: str | None = None
     source: str | None = None
+    event_name: str | None = None
+    died_since: datetime | None = None
     died_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadPage:
+    """Some dead letters that fit, and the place after which the search goes on; None when there are no more.
+
+    A page may hold fewer than were asked for, or none, and yet not be the last.
+    """
+
+    letters: Sequence[DeadLetter]
+    after: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,19 +192,30 @@ class Outbox(Protocol):
     async def backlog(self) -> Mapping[str, Backlog]:
         """What waits, per destination."""
 
-    async def dead_letters(self, which: DeadFilter, limit: int) -> Sequence[DeadLetter]:
-        """Dead letters that fit, oldest first."""
+    async def dead_letters(
+        self, which: DeadFilter, limit: int, after: str | None = None, *, is_brief: bool = False
+    ) -> DeadPage:
+        """Up to `limit` (at least 1) dead letters that fit, oldest first; those after the place `after` of a page.
 
-    async def replay(self, which: DeadFilter, limit: int) -> int:
-        """Make dead letters that fit pending again, ready now, with a fresh count of attempts; returns how many.
+        One call looks at a bounded number of letters, whether they fit or not. Letters that die while pages are read
+        come after those that died before.
 
-        They are bulk from then on: live events keep their share of the lane.
-        Moves their count and money from `dead` to `pending`. The event_id stays what it was, and so does
-        `unsure_since`: a replay of a delivery whose end nobody knows is as ambiguous as it was.
+        Raises: ValueError when `after` is no place of this engine; StoreUnavailable.
         """
 
-    async def purge(self, which: DeadFilter, limit: int) -> int:
-        """Delete the events of dead letters that fit; their counts stay in the ledger. Returns how many."""
+    async def replay(self, letters: Sequence[DeadLetter]) -> int:
+        """Make those that are still dead pending again, ready now, with a fresh count of attempts; returns how many.
+
+        One durable step: callers keep it small. Moves their count and money from `dead` to `pending`. The event_id
+        stays what it was, and so does `unsure_since`: a replay of a delivery whose end nobody knows is as ambiguous
+        as it was. They are bulk from then on: live events keep their share of the lane.
+        """
+
+    async def purge(self, letters: Sequence[DeadLetter]) -> int:
+        """Delete the events of those that are still dead; their counts stay in the ledger. Returns how many.
+
+        One durable step: callers keep it small.
+        """
 
     async def sweep(self) -> int:
         """Forget remembered ids past their window and settled events past the journal's; returns how many went."""

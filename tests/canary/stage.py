@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.sandbox.server import SandboxServer, create_sandbox
 from tests.e2e.harness import KEY, PLATFORMS, Gateway, free_port, source, wait_until
 
-KEYS = {"shop": KEY, "strict": "ck_canary-strict", "telling": "ck_canary-telling"}
+KEYS = {"shop": KEY, "strict": "ck_canary-strict", "telling": "ck_canary-telling", "admin": "ck_canary-admin"}
+"""By source; `admin` is another key of the shop's."""
 FAULTS: tuple[Mapping[str, Any], ...] = (
     {"kind": "429", "retry_after_s": 1},
     {"kind": "500"},
@@ -150,7 +152,7 @@ class Stage:
                 "max_events": MAX_EVENTS,
             },
             sources=[
-                source("shop"),
+                source("shop", keys=[_key("shop"), _key("admin", "ingest", "read", "admin")]),
                 _source("strict", strict=True, leak_policy="reject"),
                 _source("telling", leak_policy="report"),
             ],
@@ -189,6 +191,11 @@ class Stage:
         """Every byte of every file the gateway has written, as they are now."""
         paths = [path for path in sorted(self.gateway.folder.iterdir()) if path != self.gateway.config]
         return {f"{path.name} {moment}": path.read_bytes() for path in paths}
+
+
+def _key(name: str, *scopes: str) -> dict[str, Any]:
+    digest = hashlib.sha256(KEYS[name].encode()).hexdigest()
+    return {"hash": f"sha256:{digest}", **({"scopes": list(scopes)} if scopes else {})}
 
 
 def _source(name: str, **more: Any) -> dict[str, Any]:

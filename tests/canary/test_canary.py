@@ -168,6 +168,15 @@ def refuse(stage: Stage, flock: Flock) -> None:
     client.ask("no such event", 404, "GET", f"/v1/events/{flock.email('event id asked for')}")
     client.ask("no such name", 404, "GET", "/v1/events/x", params={"event_name": flock.email("name asked for")})
     client.ask("no such source", 403, "GET", "/v1/events/x", params={"source": flock.email("source asked for")})
+    letters = "/v1/dead-letters"
+    for name in ("destination", "reason", "event_id", "source", "event_name", "older_than", "cursor", flock.email("x")):
+        asked = {name: flock.email(f"dead letters' {name}")}
+        client.ask(f"dead letters by {name}", None, "GET", letters, source="admin", params=asked)
+        client.ask(f"no purge by {name}", None, "DELETE", letters, source="admin", params={**asked, "dry_run": "true"})
+        body = json.dumps({**asked, "dry_run": True})
+        client.ask(f"no replay by {name}", None, "POST", f"{letters}/replay", source="admin", content=body)
+    client.ask("no replay", 400, "POST", f"{letters}/replay", source="admin", content=flock.email("replay"))
+    client.ask("no purge", 403, "DELETE", letters, params={"event_id": flock.email("purge")})
     path = f"/v2/{word('path')}/{flock.email('path')}"
     client.ask("no such path", 404, "GET", path, params={"q": flock.phone("query")})
     client.ask("no such method", 405, "DELETE", "/v1/events", params={"email": flock.email("query of a wrong method")})
@@ -192,6 +201,11 @@ def look(stage: Stage) -> None:
     for event_id in ("purchase_POISON-META-1", "purchase_POISON-PINTEREST-1", "purchase_ORD-1"):
         with contextlib.suppress(AssertionError):
             stage.client.ask(f"fate of {event_id}", 200, "GET", f"/v1/events/{event_id}")
+    params: dict[str, Any] = {"summary": "true", "limit": 1000}
+    told = stage.client.ask("dead letters", 200, "GET", "/v1/dead-letters", source="admin", params=params).json()
+    assert len(told["dead_letters"]) == sum(account["dead"] for account in ledger.values())
+    dry = json.dumps({"all": True, "dry_run": True})
+    stage.client.ask("a dry replay", 200, "POST", "/v1/dead-letters/replay", source="admin", content=dry)
     for path in ("/livez", "/readyz", "/docs", "/openapi.json"):
         stage.client.ask(path, 200, "GET", path, source=None)
     stage.scrape()
@@ -201,7 +215,7 @@ async def replay(database: Path) -> int:
     """Make every dead letter pending again, and return how many there were."""
     store = await SqliteStore.open(database, destinations=PLATFORMS, now=utc_now)
     try:
-        return await store.replay(DeadFilter(), 100_000)
+        return await store.replay((await store.dead_letters(DeadFilter(), 100_000)).letters)
     finally:
         await store.close()
 

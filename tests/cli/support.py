@@ -35,7 +35,7 @@ class Gateway:
                 self.end_headers()
                 self.wfile.write(answer)
 
-            do_GET = do_POST
+            do_GET = do_DELETE = do_POST
 
             def log_message(self, *_: Any) -> None:
                 pass

@@ -23,6 +23,7 @@ import httpx
 import pytest
 
 from app.config import load
+from app.delivery.letters import replay
 from app.errors import Outcome, Reason
 from app.main import create_app
 from app.outbox.port import DeadFilter, DeliveryState
@@ -234,7 +235,7 @@ async def test_an_outage_loses_nothing_that_still_counts_and_counts_nothing_twic
         assert_counted_once(made, fates)
         assert_ledger_closes(await made.ledger())
 
-        replayed = await made.runtime.store.replay(DeadFilter(), 10_000)
+        replayed = (await replay(made.runtime.store, DeadFilter(), made.clock.instant + STEP, 10_000)).done
         assert replayed == number_of(fates, Outcome.DEAD)
         assert sum(account["pending"] for account in (await made.ledger()).values()) == replayed
         await made.settle()

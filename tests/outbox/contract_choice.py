@@ -22,6 +22,7 @@ from tests.outbox.support import (
     claim,
     dead,
     kill,
+    replay,
     retrying,
     settle,
 )
@@ -89,7 +90,7 @@ class Choosing(Bounded):
 
     async def test_a_replay_is_bulk(self, store: Engine) -> None:
         await kill(store, plan("shop-bulk-1", ("meta",)))
-        await store.replay(DeadFilter(), 10)
+        await replay(store, DeadFilter(), 10)
         await fill(store, 9)
         assert await taken(store, 9) == {("shop", "live"): 9}
         assert await taken(store, 9) == {("shop", "bulk"): 1}
@@ -97,9 +98,9 @@ class Choosing(Bounded):
     async def test_a_replay_that_dies_again_stays_bulk(self, store: Engine, reopen: Reopen) -> None:
         await kill(store, plan("shop-bulk-1", ("meta",)))
         for _ in range(2):
-            await store.replay(DeadFilter(), 10)
+            await replay(store, DeadFilter(), 10)
             await settle(store, dead(await claim(store)))
-        await store.replay(DeadFilter(), 10)
+        await replay(store, DeadFilter(), 10)
         store = await reopen(crash=False)
         await fill(store, 9)
         assert await taken(store, 9) == {("shop", "live"): 9}

@@ -21,7 +21,9 @@ from tests.outbox.support import (
     delivered,
     expired,
     kill,
+    purge,
     released,
+    replay,
     retrying,
     settle,
     waiting,
@@ -99,13 +101,13 @@ class Telling(Bounded):
 
     async def test_a_replayed_one_is_pending_again(self, store: Engine) -> None:
         await kill(store, plan())
-        await store.replay(DeadFilter(), 10)
+        await replay(store, DeadFilter(), 10)
         assert (await state_of(store, "meta")).outcome in {Outcome.QUEUED, Outcome.RETRYING}
         assert (await state_of(store, "meta")).settled_at is None
 
     async def test_a_purged_one_is_still_known(self, store: Engine) -> None:
         await kill(store, plan(destinations=("meta",)))
-        await store.purge(DeadFilter(), 10)
+        await purge(store, DeadFilter(), 10)
         state = await state_of(store, "meta")
         assert (state.outcome, state.reason) == (Outcome.DEAD, Reason.REJECTED_BY_PLATFORM)
 
@@ -223,5 +225,5 @@ class Telling(Bounded):
     async def test_a_dead_letter_is_no_pending_work(self, store: Engine) -> None:
         await kill(store, plan(destinations=("meta",)))
         assert dict(await store.unroutable([])) == {}
-        await store.replay(DeadFilter(), 10)
+        await replay(store, DeadFilter(), 10)
         assert dict(await store.unroutable([])) == {"meta": 1}

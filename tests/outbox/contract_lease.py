@@ -27,6 +27,7 @@ from tests.outbox.support import (
     dead,
     delivered,
     released,
+    replay,
     retrying,
     settle,
     together,
@@ -272,7 +273,7 @@ class Claiming(Bounded):
             group.start_soon(store.wait, "meta", HOUR)
             for _ in range(5):
                 await anyio.lowlevel.checkpoint()
-            await store.replay(DeadFilter(), 10)
+            await replay(store, DeadFilter(), 10)
         await claim(store)
 
     async def test_wait_ends_in_time(self, store: Engine) -> None:

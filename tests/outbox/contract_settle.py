@@ -30,7 +30,9 @@ from tests.outbox.support import (
     delivered,
     expired,
     money,
+    purge,
     released,
+    replay,
     retrying,
     settle,
     together,
@@ -174,7 +176,7 @@ class Settling(Bounded):
         for name in names[:2]:
             assert (await money(store, name))["EUR"]["queued"] == Decimal(10)
         store = await reopen()
-        assert await store.replay(DeadFilter(), 10) == 2
+        assert await replay(store, DeadFilter(), 10) == 2
         await money(store, "google")
         await deliver_all(store, "meta", "google")
         for name in names[:2]:
@@ -189,10 +191,10 @@ class Settling(Bounded):
             await together(
                 partial(accept, store, plan(f"ORD-{turn}-8", money=("EUR", "1"))),
                 partial(settle, store, delivered(first), dead(second)),
-                partial(store.replay, DeadFilter(), 1),
+                partial(replay, store, DeadFilter(), 1),
                 partial(accept, store, plan(f"ORD-{turn}-9", money=("EUR", "1"))),
                 partial(settle, store, expired(third)),
-                partial(store.purge, DeadFilter(), 1),
+                partial(purge, store, DeadFilter(), 1),
                 partial(store.claim, "tiktok", 3, LEASE),
             )
             before = {name: (await counts(store, name), await money(store, name)) for name in ("meta", "tiktok")}

@@ -23,7 +23,7 @@ from app.errors import FINAL_OUTCOMES, Outcome, Reason, Status
 from app.model import Accepted, Delivery, Plan, Settlement
 from app.outbox.port import LEDGER_STATES, PENDING, QUEUED, Backlog, DeadFilter
 from tests.factories import FrozenClock, plan
-from tests.outbox.support import LIMIT_S, Engine
+from tests.outbox.support import LIMIT_S, Engine, dead_letters
 
 T = TypeVar("T")
 PLACES = ("meta", "tiktok")
@@ -363,19 +363,25 @@ class StoreMachine(RuleBasedStateMachine):
         self.run(self.store.extend([delivery], lease))
 
     @precondition(lambda self: self.model.is_dead)
-    @rule(destination=st.sampled_from([None, *PLACES]), purge=st.sampled_from([False, False, True]))
-    def revive_or_purge(self, destination: str | None, purge: bool) -> None:
-        """Replay dead letters, or delete them."""
+    @rule(
+        destination=st.sampled_from([None, *PLACES]),
+        purge=st.sampled_from([False, False, True]),
+        page=st.sampled_from([1, 2, 100]),
+    )
+    def revive_or_purge(self, destination: str | None, purge: bool, page: int) -> None:
+        """Replay dead letters, or delete them, once they were listed in pages."""
         dead = {
             place: each
             for place, each in self.model.deliveries.items()
             if each.state == Outcome.DEAD.value and not each.is_purged and destination in {None, place[1]}
         }
         which = DeadFilter(destination=destination)
-        letters = self.run(self.store.dead_letters(which, 100))
-        assert {((letter.event_name, letter.event_id), letter.destination) for letter in letters} == set(dead)
+        letters = self.run(dead_letters(self.store, which, 1000, page))
+        listed = [((letter.event_name, letter.event_id), letter.destination) for letter in letters]
+        assert sorted(listed) == sorted(dead), "each once, and nothing else"
         step = self.store.purge if purge else self.store.replay
-        assert self.run(step(which, 100)) == len(dead)
+        assert self.run(step(letters)) == len(dead)
+        assert self.run(step(letters)) == 0
         for each in dead.values():
             if purge:
                 each.is_purged = True

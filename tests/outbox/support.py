@@ -15,7 +15,7 @@ import pytest
 from app.dedup.port import IdStore
 from app.errors import Outcome, Reason
 from app.model import Accepted, Delivery, Plan, Settlement
-from app.outbox.port import LEDGER_STATES, PENDING, QUEUED, Backlog, Ledger, Store
+from app.outbox.port import LEDGER_STATES, PENDING, QUEUED, Backlog, DeadFilter, DeadLetter, Ledger, Store
 
 LEASE = timedelta(seconds=20)
 SECOND = timedelta(seconds=1)
@@ -169,6 +169,29 @@ async def kill(store: Engine, plan: Plan, destination: str = "meta", **why: Any)
     delivery = await claim(store, destination)
     assert await settle(store, dead(delivery, **why)) == 1
     return delivery
+
+
+async def dead_letters(store: Engine, which: DeadFilter, most: int, page: int = 100) -> list[DeadLetter]:
+    """The oldest `most` dead letters that fit, read in pages of at most `page`."""
+    found: list[DeadLetter] = []
+    after = None
+    while len(found) < most:
+        some = await store.dead_letters(which, min(page, most - len(found)), after)
+        found += some.letters
+        after = some.after
+        if after is None:
+            break
+    return found
+
+
+async def replay(store: Engine, which: DeadFilter, most: int) -> int:
+    """Replay the oldest `most` dead letters that fit; returns how many."""
+    return await store.replay(await dead_letters(store, which, most))
+
+
+async def purge(store: Engine, which: DeadFilter, most: int) -> int:
+    """Purge the oldest `most` dead letters that fit; returns how many."""
+    return await store.purge(await dead_letters(store, which, most))
 
 
 # --- the ledger -----------------------------------------------------------------------------------------------

@@ -25,9 +25,11 @@ from tests.outbox.support import (
     claim,
     counts,
     dead,
+    dead_letters,
     deliver_all,
     delivered,
     limit,
+    replay,
     settle,
 )
 from tests.redis_server import RedisCluster, RedisSentinel, RedisServer, free_port
@@ -175,8 +177,8 @@ class TestRedisTopologies(Bounded):
         assert len(batch) == 50
         assert await settle(store, *map(delivered, batch[:40]), *map(dead, batch[40:])) == 50
         assert await counts(store) == {"queued": 60, "delivered": 40, "dead": 10, "pending": 10}
-        assert len(await store.dead_letters(DeadFilter(), 100)) == 10
-        assert await store.replay(DeadFilter(), 100) == 10
+        assert len(await dead_letters(store, DeadFilter(), 100)) == 10
+        assert await replay(store, DeadFilter(), 100) == 10
         await deliver_all(store, "meta")
         assert await counts(store) == {"queued": 60, "delivered": 60}
         assert len(await store.event("purchase_ORD-7")) == len(await store.transaction("ORD-8")) == 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from app.errors import Reason
 from app.model import decode_event
-from app.outbox.port import DeadFilter, DeadLetter
+from app.outbox.port import DeadFilter, DeadLetter, DeadPage
 from app.outbox.redis.link import Call, Link, encode
 from app.outbox.redis.places import from_us, to_us
 from app.outbox.redis.records import EventRecord, decode_record, text_or_none
@@ -28,11 +29,18 @@ class Found:
     record: EventRecord
     body: bytes
 
+    @property
+    def place(self) -> tuple[int, int, int, str]:
+        """The order of dead letters over all partitions."""
+        return self.died_at, self.seq, self.partition, self.destination
+
     def letter(self) -> DeadLetter:
-        """As it is told."""
+        """As it is told; brief without its body."""
         record = self.record
         state = record.at(self.destination)
+        terms = record.terms[state.term - 1]
         return DeadLetter(
+            key=(self.partition, self.seq),
             source=record.source,
             event_id=record.event_id,
             event_name=record.event_name,
@@ -43,9 +51,43 @@ class Found:
             attempts=state.attempts,
             accepted_at=from_us(record.accepted_at),
             died_at=from_us(self.died_at),
-            event_time=decode_event(self.body).event_time,
-            money=record.terms[state.term - 1].money,
+            event_time=decode_event(self.body).event_time if self.body else None,
+            money=terms.money,
+            budget=terms.budget,
+            unsure_since=from_us(state.unsure_since) if state.unsure_since else None,
         )
+
+
+def parse_place(after: str) -> tuple[int, int, int, str]:
+    """The place that `after` spells.
+
+    Raises: ValueError.
+    """
+    died_at, seq, partition, destination = after.split("-", 3)
+    return int(died_at), int(seq), int(partition), destination
+
+
+async def page(
+    link: Link,
+    which: DeadFilter,
+    limit: int,
+    after: tuple[int, int, int, str] | None,
+    destinations: Collection[str],
+    *,
+    is_brief: bool,
+) -> DeadPage:
+    """See `Outbox.dead_letters`."""
+    found = await find(link, which, sys.maxsize, destinations, with_bodies=not is_brief)
+    fit = [
+        each
+        for each in found
+        if (after is None or each.place > after)
+        and which.event_name in {None, each.record.event_name}
+        and (which.died_since is None or each.died_at >= to_us(which.died_since))
+    ]
+    those = fit[:limit]
+    place = "-".join(map(str, those[-1].place)) if len(fit) > limit else None
+    return DeadPage([each.letter() for each in those], place)
 
 
 @dataclass(slots=True)
@@ -99,19 +141,20 @@ async def find(
                 )
             search.is_done = seen < PAGE or len(search.found) >= limit
     found = [each for search in searches for each in search.found]
-    found.sort(key=lambda each: (each.died_at, each.seq, each.partition, each.destination))
+    found.sort(key=lambda each: each.place)
     return found[:limit]
 
 
-async def end(link: Link, found: Sequence[Found], *, is_replay: bool) -> int:
-    """Replay or purge what was found and is still dead; returns how many.
+async def end(link: Link, letters: Sequence[DeadLetter], *, is_replay: bool) -> int:
+    """Replay or purge what is still dead; returns how many.
 
     Raises:
         StoreUnavailable: A server does not answer.
     """
     per_partition: defaultdict[int, list[tuple[int, str]]] = defaultdict(list)
-    for each in found:
-        per_partition[each.partition].append((each.seq, each.destination))
+    for each in letters:
+        partition, seq = each.key
+        per_partition[partition].append((seq, each.destination))
     calls = [
         Call("revive", partition, encode((is_replay, items[start : start + PAGE])))
         for partition, items in per_partition.items()

@@ -35,8 +35,9 @@ from app.dedup.port import IdKey, KeptContext, MintedId
 from app.errors import Outcome, StoreUnavailable
 from app.model import Accepted, Delivery, Plan, Settlement, from_epoch
 from app.outbox.address import Address, parse_url
-from app.outbox.port import PENDING, Backlog, DeadFilter, DeadLetter, EventState, Ledger, Note
-from app.outbox.redis import accept, book, boot, contexts, ids, journal, letters
+from app.outbox.port import PENDING, Backlog, DeadFilter, DeadLetter, DeadPage, EventState, Ledger, Note
+from app.outbox.redis import accept, book, boot, contexts, ids, journal
+from app.outbox.redis import letters as dead
 from app.outbox.redis.claims import Claims, claim_item, settlement_item
 from app.outbox.redis.link import META, Call, Link, encode
 from app.outbox.redis.nodes import nodes_of
@@ -263,25 +264,22 @@ class RedisStore:
             backlog[name] = Backlog(ready, every - ready, None if oldest is None else from_us(oldest))
         return backlog
 
-    async def dead_letters(self, which: DeadFilter, limit: int) -> Sequence[DeadLetter]:
+    async def dead_letters(
+        self, which: DeadFilter, limit: int, after: str | None = None, *, is_brief: bool = False
+    ) -> DeadPage:
         """See `Outbox.dead_letters`."""
-        found = await letters.find(self._link, which, limit, self._destinations, with_bodies=True)
-        return [each.letter() for each in found]
+        place = None if after is None else dead.parse_place(after)
+        return await dead.page(self._link, which, limit, place, self._destinations, is_brief=is_brief)
 
-    async def replay(self, which: DeadFilter, limit: int) -> int:
+    async def replay(self, letters: Sequence[DeadLetter]) -> int:
         """See `Outbox.replay`."""
-        return await self._whole(self._end_dead(which, limit, is_replay=True))
-
-    async def purge(self, which: DeadFilter, limit: int) -> int:
-        """See `Outbox.purge`."""
-        return await self._whole(self._end_dead(which, limit, is_replay=False))
-
-    async def _end_dead(self, which: DeadFilter, limit: int, *, is_replay: bool) -> int:
-        found = await letters.find(self._link, which, limit, self._destinations, with_bodies=False)
-        done = await letters.end(self._link, found, is_replay=is_replay)
-        if is_replay:
-            self._wake({each.destination for each in found})
+        done = await self._whole(dead.end(self._link, letters, is_replay=True))
+        self._wake({each.destination for each in letters})
         return done
+
+    async def purge(self, letters: Sequence[DeadLetter]) -> int:
+        """See `Outbox.purge`."""
+        return await self._whole(dead.end(self._link, letters, is_replay=False))
 
     async def sweep(self) -> int:
         """See `Outbox.sweep`. Looks at a bounded part of each partition a call."""

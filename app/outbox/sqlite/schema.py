@@ -90,7 +90,7 @@ CREATE TABLE deliveries (
 ) WITHOUT ROWID;
 CREATE INDEX deliveries_ready ON deliveries (queue, ready_at) WHERE state = 0;
 CREATE INDEX deliveries_waiting ON deliveries (lane, event) WHERE state = 0;
-CREATE INDEX deliveries_dead ON deliveries (lane, settled_at) WHERE state = 2;
+CREATE INDEX deliveries_dead ON deliveries (settled_at) WHERE state = 2;
 CREATE TABLE lane_book (
   name TEXT PRIMARY KEY,
   value BLOB NOT NULL,

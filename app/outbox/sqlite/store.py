@@ -24,13 +24,14 @@ from app.outbox.port import (
     Backlog,
     DeadFilter,
     DeadLetter,
+    DeadPage,
     EventState,
     Ledger,
     Note,
 )
 from app.outbox.shares import EVERYTHING, Choice
-from app.outbox.sqlite import book, claims, contexts, queries, schema
-from app.outbox.sqlite.accept import Acceptance, Prepared, Warm, find, from_us, mint, money_of, to_us
+from app.outbox.sqlite import book, claims, contexts, dead, queries, schema
+from app.outbox.sqlite.accept import Acceptance, Prepared, Warm, find, from_us, mint, to_us
 from app.outbox.sqlite.counts import Counts, Delta
 from app.outbox.sqlite.files import FileLock, is_disk_low, is_same_file, refuse_network_file_system
 from app.outbox.sqlite.queues import Queues, next_ready
@@ -332,61 +333,42 @@ class SqliteStore:
 
     # --- dead letters ---------------------------------------------------------------------------------------
 
-    async def dead_letters(self, which: DeadFilter, limit: int) -> Sequence[DeadLetter]:
+    async def dead_letters(
+        self, which: DeadFilter, limit: int, after: str | None = None, *, is_brief: bool = False
+    ) -> DeadPage:
         """See `Outbox.dead_letters`."""
-        return await self._read(lambda connection: queries.dead_letters(connection, which, limit, self._lanes))
+        place = None if after is None else dead.parse_place(after)
+        return await self._read(
+            lambda connection: dead.find(connection, which, limit, place, self._names, is_brief=is_brief)
+        )
 
-    async def replay(self, which: DeadFilter, limit: int) -> int:
+    async def replay(self, letters: Sequence[DeadLetter]) -> int:
         """See `Outbox.replay`."""
-        return await self._writer.do(self._replay, (which, limit), limit // 4 + 1)
+        return await self._writer.do(self._replay, letters, len(letters) // 4 + 1) if letters else 0
 
-    def _replay(self, connection: sqlite3.Connection, calls: Sequence[tuple[DeadFilter, int]]) -> Answers[int]:
-        return self._end_dead(
-            connection,
-            calls,
-            "UPDATE deliveries SET state = 0, ready_at = ?1, attempts = 0, unknown_answers = 0, reason = NULL, "
-            "detail = NULL, settled_at = NULL, queue = ?4 WHERE event = ?2 AND lane = ?3",
-            PENDING,
-        )
+    def _replay(self, connection: sqlite3.Connection, calls: Sequence[Sequence[DeadLetter]]) -> Answers[int]:
+        return self._end_dead(connection, calls, is_replay=True)
 
-    async def purge(self, which: DeadFilter, limit: int) -> int:
+    async def purge(self, letters: Sequence[DeadLetter]) -> int:
         """See `Outbox.purge`."""
-        return await self._writer.do(self._purge, (which, limit), limit // 4 + 1)
+        return await self._writer.do(self._purge, letters, len(letters) // 4 + 1) if letters else 0
 
-    def _purge(self, connection: sqlite3.Connection, calls: Sequence[tuple[DeadFilter, int]]) -> Answers[int]:
-        return self._end_dead(
-            connection,
-            calls,
-            f"UPDATE deliveries SET state = {schema.STATE_PURGED}, ready_at = ?1, queue = ?4 "  # noqa: S608
-            "WHERE event = ?2 AND lane = ?3",
-            None,
-        )
+    def _purge(self, connection: sqlite3.Connection, calls: Sequence[Sequence[DeadLetter]]) -> Answers[int]:
+        return self._end_dead(connection, calls, is_replay=False)
 
     def _end_dead(
-        self,
-        connection: sqlite3.Connection,
-        calls: Sequence[tuple[DeadFilter, int]],
-        update: str,
-        moved_to: str | None,
+        self, connection: sqlite3.Connection, calls: Sequence[Sequence[DeadLetter]], *, is_replay: bool
     ) -> Answers[int]:
         delta = Delta()
         now = to_us(self._now())
         answers = []
         gone: set[int] = set()
         woken: set[str] = set()
-        for which, limit in calls:
-            rows = queries.find_dead(connection, which, limit, self._lanes)
-            moved = [
-                (now, row[0], row[1], row[-1] if moved_to is None else self._queues.bulk_twin(connection, row[-1]))
-                for row in rows
-            ]
-            connection.executemany(update, moved)
-            for _event, lane, _source, _id, _name, currency, amount, *_ in rows:
-                if moved_to is not None:
-                    delta.move(lane, Outcome.DEAD, moved_to, money_of(currency, amount))
-                    woken.add(self._names[lane])
-            gone |= claims.drop_bodies(connection, [row[0] for row in rows])
-            answers.append(len(rows))
+        for those in calls:
+            done, closed, lanes = dead.end(connection, those, now, delta, self._queues if is_replay else None)
+            answers.append(done)
+            gone |= closed
+            woken |= lanes
         self._counts.write(connection, delta)
 
         def after() -> None:
