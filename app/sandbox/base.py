@@ -76,7 +76,7 @@ class Platform:
     `path` matches the documented path (optional groups `account` and `mode`), `owns` any path that can
     only be meant for this platform. `per_event` says that one bad event does not fail its neighbours.
     `error(kind, trace, options)` builds the platform's own error; options `status`, `code` and `subcode`
-    replace the defaults. `account_key` names the body key of the account where the path has none.
+    replace the defaults. `account_of` reads the account out of the payload where the path has none.
     """
 
     name: str
@@ -88,7 +88,7 @@ class Platform:
     label: Callable[[Mapping[str, Any]], Label]
     decode: Callable[[Mapping[str, str], bytes], Any]
     per_event: bool = False
-    account_key: str = ""
+    account_of: Callable[[Any], str] | None = None
 
 
 def decode_json(headers: Mapping[str, str], body: bytes) -> Any:
@@ -100,8 +100,8 @@ def decode_json(headers: Mapping[str, str], body: bytes) -> Any:
 
 
 def events_of(payload: Any) -> list[Any]:
-    """The batch inside a payload, empty when there is none: all four platforms call it `data`."""
-    data = payload.get("data") if type(payload) is dict else None
+    """The batch inside a payload, empty when there is none: Google calls it `events`, the others `data`."""
+    data = payload.get("data", payload.get("events")) if type(payload) is dict else None
     return data if type(data) is list else []
 
 

@@ -23,6 +23,7 @@ INDEX: dict[str, Any] = {
         "tiktok": "POST /open_api/v1.3/event/track/",
         "pinterest": "POST /v5/ad_accounts/{ad_account_id}/events",
         "snapchat": "POST /v3/{asset_id}/events[/validate]",
+        "google": "POST /v1/events:ingest, GET /v1/requestStatus:retrieve, POST /token",
     },
     "control": {
         "GET /_received": "accepted events; ?platform account event_name event_id order_id limit bodies",
@@ -32,11 +33,13 @@ INDEX: dict[str, Any] = {
         "DELETE /_state": "forget everything but the faults; ?faults=true these, too",
         "GET, PUT /_clock": "{now: epoch seconds or null, offset_s: seconds}",
         "GET, DELETE /_faults": "all fault scripts",
+        "GET, PUT /_google": "public keys, revoked credentials, scripted replies of token and status, delays",
         "GET, PUT, DELETE /_faults/{platform}": "{faults: [{kind, times, probability, match, ...options}]}",
     },
     "faults": {kind: sorted(options) for kind, options in KINDS.items()},
-    "tokens": "any token is good, but one that begins with DEAD",
-    "poison": "an order_id that begins with POISON-META, POISON-TIKTOK, ... is refused by that platform",
+    "tokens": "any token is good, but one that begins with DEAD; Google's come from POST /token",
+    "poison": "an order_id that begins with POISON-META, POISON-TIKTOK, ... is refused by that platform; "
+    "LATE-GOOGLE by Google afterwards",
 }
 _FILTERS = ("platform", "account", "event_name", "event_id", "order_id")
 _PIXEL: dict[str, c.Check] = {

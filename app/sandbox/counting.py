@@ -4,7 +4,8 @@ Sources (read 2026-11): Meta developers.facebook.com/docs/marketing-api/conversi
 deduplicate-pixel-and-server-events and .../offline-events; TikTok business-api.tiktok.com/portal/docs/
 event-deduplication/v1.3; Pinterest developers.pinterest.com/docs/track-conversions/
 track-conversions-in-the-api and the v5 OpenAPI description; Snapchat developers.snap.com/marketing-api/
-Conversions-API/Deduplication.
+Conversions-API/Deduplication; Google developers.google.com/data-manager/api/devguides/events/google-ads/
+conversion-adjustments.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ WINDOW_S = 48 * 3600.0  # Meta, TikTok, Snapchat documented; Pinterest documente
 PAIR_S = 5 * MINUTE_S  # Meta and TikTok documented: a browser and a server copy this close are one story
 META_OFFLINE_S = 7 * DAY_S  # documented
 SNAP_ORDER_S = 30 * DAY_S  # documented
+GOOGLE_ADJUST_S = 55 * DAY_S  # seen in peers
 
 NO_CURRENCY = "none"
 _EXACT = Context(prec=800)  # wider than any sum of doubles, so that adding never rounds
@@ -126,11 +128,24 @@ def snapchat_keys(copy: Copy) -> Keys:
     return _both(*pairs)
 
 
+def google_keys(copy: Copy) -> Keys:
+    """Keys of a Google copy.
+
+    Conversion action and transaction id, of the tag and of the server alike (documented; the 55 days are seen in
+    peers). Store sales and calls are not recognised again (documented).
+    """
+    transaction = copy.order_id or copy.event_id
+    if copy.offline or not transaction:
+        return Keys()
+    return _both((("transaction", copy.account, transaction), GOOGLE_ADJUST_S))
+
+
 KEYS: dict[str, Callable[[Copy], Keys]] = {
     "meta": meta_keys,
     "tiktok": tiktok_keys,
     "pinterest": pinterest_keys,
     "snapchat": snapchat_keys,
+    "google": google_keys,
 }
 
 
@@ -139,8 +154,13 @@ def survivor(platform: str, held: Facts, copy: Copy, age_s: float) -> Facts:
 
     Meta: the browser's copy replaces a server copy that came up to 5 minutes earlier (documented), else
     the first stands. TikTok: within 5 minutes a copy from the other channel fills what was missing
-    (documented). Snapchat: any later copy fills what was missing (documented). Pinterest: the first stands.
+    (documented). Snapchat: any later copy fills what was missing (documented). Pinterest: the first stands. Google:
+    a later value overwrites, everything else of it is ignored (documented).
     """
+    if platform == "google":
+        if copy.value is None:
+            return held
+        return Facts(held.source, held.order_id, copy.value, copy.currency)
     if platform == "meta" and copy.source == "pixel" and held.source == "server" and age_s <= PAIR_S:
         return Facts("pixel", copy.order_id, copy.value, copy.currency)
     fills = platform == "snapchat" or (platform == "tiktok" and copy.source != held.source and age_s <= PAIR_S)

@@ -7,7 +7,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.sandbox.base import Call, ErrorKind, Label, Platform, Reply, events_of
 from app.sandbox.faults import MAX_HANG_S, Fault, failing_indexes
+from app.sandbox.google import google
 from app.sandbox.meta import META
 from app.sandbox.pinterest import PINTEREST, as_detailed_error
 from app.sandbox.snapchat import SNAPCHAT
@@ -45,6 +46,7 @@ class Gate:
 
     def __init__(self, state: State, *, blame_index: frozenset[str], max_body_bytes: int) -> None:
         self._state = state
+        self._platforms = (*PLATFORMS, google(state.google))
         self._blame_index = blame_index
         self._max_body_bytes = max_body_bytes
 
@@ -56,7 +58,7 @@ class Gate:
             return
         outlet = Outlet(scope, receive, send)
         path, now, trace = scope["path"], self._state.clock.read(), self._state.new_trace()
-        platform, call = _address(scope, body, now, trace)
+        platform, call = _address(self._platforms, scope, body, now, trace)
         if platform is None or call is None:
             row = self._open(platform, path, now, trace, unexpected=True)
             reply = platform.error("not_found", trace, {}) if platform else Reply(404, {"error": "not found"})
@@ -253,10 +255,12 @@ def _scripted(platform: Platform, kind: ErrorKind, fault: Fault, trace: str) -> 
     return replace(reply, headers=headers)
 
 
-def _address(scope: Scope, body: bytes | None, now: float, trace: str) -> tuple[Platform | None, Call | None]:
+def _address(
+    platforms: Sequence[Platform], scope: Scope, body: bytes | None, now: float, trace: str
+) -> tuple[Platform | None, Call | None]:
     """The platform that a path belongs to, and the call when path and method are real."""
     path = scope["path"]
-    for platform in PLATFORMS:
+    for platform in platforms:
         match = platform.path.fullmatch(path)
         if match is None or scope["method"] != "POST":
             if platform.owns.fullmatch(path):
@@ -267,8 +271,8 @@ def _address(scope: Scope, body: bytes | None, now: float, trace: str) -> tuple[
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         payload = platform.decode(headers, body or b"")
         account = found.get("account") or ""
-        if platform.account_key and type(payload) is dict:
-            account = str(payload.get(platform.account_key, ""))
+        if platform.account_of is not None:
+            account = platform.account_of(payload)
         return platform, Call(account, found.get("mode") or "", query, headers, payload, now, trace)
     return None, None
 

@@ -18,30 +18,35 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.sandbox import control
+from app.sandbox import control, google_side
 from app.sandbox.gate import TRANSPORT, Gate
 from app.sandbox.state import PLATFORM_NAMES, State
 
 DEFAULT_PORT = 8090
 MAX_BODY_BYTES = 16 * 1024 * 1024
+BLAMING = ("tiktok", "google")
+"""The platforms whose errors are known to name the index of the bad event."""
 
 
 def create_sandbox(
     *,
     keep_events: int = 200_000,
     max_body_bytes: int = MAX_BODY_BYTES,
-    blame_index: Collection[str] = ("tiktok",),
+    blame_index: Collection[str] = BLAMING,
 ) -> Starlette:
     """The ASGI app; its state is `app.state.sandbox`.
 
     Args:
         keep_events: how many accepted events, and counted conversions per platform, are remembered.
         max_body_bytes: larger bodies are answered with 413.
-        blame_index: the platforms whose error names the index of the bad event. Seen for TikTok only.
+        blame_index: the platforms whose error names the index of the bad event.
     """
     state = State(keep_events)
     gate = Gate(state, blame_index=frozenset(blame_index), max_body_bytes=max_body_bytes)
-    app = Starlette(routes=[*control.routes(state), Mount("/", app=gate)], exception_handlers=dict(control.HANDLERS))
+    side = google_side.routes(state.google, state.now)
+    app = Starlette(
+        routes=[*control.routes(state), *side, Mount("/", app=gate)], exception_handlers=dict(control.HANDLERS)
+    )
     app.state.sandbox = state
     return app
 
@@ -154,7 +159,7 @@ def serve(
     *,
     port_file: str | os.PathLike[str] | None = None,
     keep_events: int = 200_000,
-    blame_index: Collection[str] = ("tiktok",),
+    blame_index: Collection[str] = BLAMING,
 ) -> None:
     """Run a sandbox until it is interrupted; its URL is printed, its port written to `port_file`."""
     app = create_sandbox(keep_events=keep_events, blame_index=blame_index)
@@ -177,7 +182,9 @@ def _write_whole(path: Path, text: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code of the command line."""
-    parser = argparse.ArgumentParser("convey sandbox", description="Pretend Meta, TikTok, Pinterest, Snapchat.")
+    parser = argparse.ArgumentParser(
+        "convey sandbox", description="Pretend Meta, TikTok, Pinterest, Snapchat and Google."
+    )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 takes a free port")
     parser.add_argument("--port-file", help="write the port to this file")
@@ -186,10 +193,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--blame-index",
         action="append",
         choices=PLATFORM_NAMES,
-        help="a platform whose errors name the index of the bad event (default: tiktok)",
+        help="a platform whose errors name the index of the bad event (default: tiktok, google)",
     )
     given = parser.parse_args(argv)
-    blame = given.blame_index if given.blame_index is not None else ("tiktok",)
+    blame = given.blame_index if given.blame_index is not None else BLAMING
     serve(
         given.host,
         given.port,

@@ -15,6 +15,7 @@ import orjson
 from app.sandbox.base import Arrival
 from app.sandbox.counting import KEYS, Copy, Tally, money_text
 from app.sandbox.faults import Script
+from app.sandbox.google_side import GoogleSide
 
 PLATFORM_NAMES = tuple(KEYS)
 
@@ -56,6 +57,7 @@ class State:
         self.scripts: dict[str, Script] = {name: Script() for name in PLATFORM_NAMES}
         self._prefix = secrets.token_hex(5)
         self._serial = itertools.count(1)
+        self.google = GoogleSide()
         self.reset()
 
     def reset(self) -> None:
@@ -66,11 +68,16 @@ class State:
         self.tallies = {name: Tally(name, self.keep_events) for name in PLATFORM_NAMES}
         self.requests: deque[dict[str, Any]] = deque(maxlen=self.keep_requests)
         self._totals: dict[str, Counter[str]] = {}
+        self.google.forget()
 
     @property
     def dropped(self) -> int:
         """How many accepted events are kept no longer."""
         return self.received - len(self._taken)
+
+    def now(self) -> float:
+        """The present instant by the sandbox clock."""
+        return self.clock.read()
 
     def new_trace(self) -> str:
         """An id for one reply, unique in this process and very probably among all."""

@@ -212,5 +212,5 @@ TIKTOK = Platform(
     error=error,
     label=label,
     decode=decode_json,
-    account_key="event_source_id",
+    account_of=lambda payload: str(payload.get("event_source_id", "")) if type(payload) is dict else "",
 )

@@ -12,7 +12,7 @@ import pytest
 from app.sandbox import create_sandbox
 from app.sandbox.server import SandboxServer
 
-NOW = 1_795_180_000  # 2026-11-20T20:26:40Z
+NOW = 1_795_180_000  # 2026-11-20T13:06:40Z
 EM = "3c86af9b905f17972be32a4d0f097fa2b2d67983b7370b0da3f57a8c2e4cc264"
 PH = "1878fb3455605ca58929453d453a56491a81edcdb262de8bab6d4f3d15d33cb9"
 XID = "570eb8528a396e3b7fed5d40ecfb706292bffcb1dc1aa3cef5cf769afa105fbf"

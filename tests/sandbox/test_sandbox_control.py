@@ -16,7 +16,7 @@ PLATFORMS = ("meta", "tiktok", "pinterest", "snapchat")
 
 async def test_the_index_lists_what_exists(lab: Any) -> None:
     index = await lab.get("/")
-    assert set(index["platforms"]) == set(PLATFORMS)
+    assert set(index["platforms"]) == {*PLATFORMS, "google"}
     assert "lost_answer" in index["faults"]
 
 

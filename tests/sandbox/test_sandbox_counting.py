@@ -240,6 +240,7 @@ async def test_counted_money_of_all_platforms(lab: Any) -> None:
         "tiktok": {"events": 1, "money": {"USD": "41.50"}, "forgotten": 0},
         "pinterest": {"events": 1, "money": {"USD": "41.50"}, "forgotten": 0},
         "snapchat": {"events": 2, "money": {"EUR": "59.90"}, "forgotten": 0},
+        "google": {"events": 0, "money": {}, "forgotten": 0},
     }
 
 
