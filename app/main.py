@@ -23,12 +23,16 @@ from starlette.routing import Route
 from app import __version__
 from app.api import contexts, dead_letters, event_ids, events, explain, health, ledger, problems
 from app.api.connection import BoundedProtocol
-from app.api.guards import Guard
+from app.api.guards import Guard, KeyRing
+from app.api.health import Health
 from app.config import Role, Settings
 from app.errors import ConveyError
 from app.logs import configure, wide_event
 from app.metrics import Metrics
+from app.policies import principals
 from app.runtime import Runtime, log
+from app.starting import Front, create_starting_app
+from app.stores import utc_now
 
 DESCRIPTION = "Post conversion events once; Convey delivers each to every ad platform, and counts it once."
 
@@ -107,6 +111,13 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
+        self.serving: asyncio.Task[None] | None = None
+
+    async def close(self) -> None:
+        """Refuse connections, finish the requests under way within their grace. Calling it again does nothing."""
+        self.should_exit = True
+        if self.serving is not None:
+            await asyncio.wait({self.serving})
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -133,13 +144,12 @@ async def _listening(config: uvicorn.Config) -> AsyncIterator[_Server]:
         listener = socket.create_server((config.host, config.port), family=family, backlog=config.backlog)
     except OSError as error:
         raise ConveyError(f"cannot listen on {config.host}:{config.port}: {error.strerror}") from error
-    task = asyncio.create_task(server.serve([listener]), name="server")
+    server.serving = asyncio.create_task(server.serve([listener]), name="server")
     try:
         await server.listening.wait()
         yield server
     finally:
-        server.should_exit = True
-        await asyncio.wait({task})
+        await server.close()
 
 
 def _server_config(app: Any, settings: Settings, host: str, port: int) -> uvicorn.Config:
@@ -174,27 +184,34 @@ async def run(
 
     Raises: ConveyError when the store or a port cannot be had; whatever made a lane fail.
     """
-    async with Runtime.open(settings, role, stop=stop) as runtime:
-        server = settings.server
-        metrics_app = create_metrics_app(runtime.metrics)
-        async with _listening(
-            _server_config(metrics_app, settings, server.metrics_host, server.metrics_port)
-        ) as metrics_server:
-            async with _listening(_server_config(create_app(runtime), settings, server.host, server.port)) as api:
-                wide_event(
-                    log,
-                    "started",
-                    version=__version__,
-                    role=role,
-                    host=server.host,
-                    port=api.port,
-                    metrics_port=metrics_server.port,
-                )
-                if started is not None:
-                    started(api.port, metrics_server.port)
-                await runtime.until_failed_or(stop)
-                runtime.health.close()
-            await runtime.drain()
+    server = settings.server
+    state = Health()
+    front = Front(create_starting_app(state, KeyRing(principals(settings), utc_now)))
+    async with (
+        _listening(_server_config(front, settings, server.host, server.port)) as api,
+        Runtime.open(settings, role, stop=stop, health=state) as runtime,
+        _listening(
+            _server_config(create_metrics_app(runtime.metrics), settings, server.metrics_host, server.metrics_port)
+        ) as metrics_server,
+    ):
+        front.app = create_app(runtime)
+        wide_event(
+            log,
+            "started",
+            version=__version__,
+            role=role,
+            host=server.host,
+            port=api.port,
+            metrics_port=metrics_server.port,
+        )
+        if started is not None:
+            started(api.port, metrics_server.port)
+        try:
+            await runtime.until_failed_or(stop)
+            state.close()
+        finally:
+            await api.close()
+        await runtime.drain()
 
 
 def serve(settings: Settings, role: Role = Role.ALL) -> None:

@@ -235,8 +235,9 @@ class Metrics:
         *,
         revision: str = "unknown",
         types: Mapping[str, str] | None = None,
+        works_lanes: bool = True,
     ) -> None:
-        """`types` maps each destination to its type, where that is known."""
+        """`types` maps each destination to its type, where that is known; `works_lanes` says that they run here."""
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
@@ -248,6 +249,8 @@ class Metrics:
         for destination, kind in (types or {}).items():
             self.config_info.labels(destination, kind).set(1)
         self._initialise(tuple(sources), tuple(destinations))
+        for destination in destinations if works_lanes else ():
+            self.set_lane_state(destination, "running")
 
     def _initialise(self, sources: Sequence[str], destinations: Sequence[str]) -> None:
         """Give every known child its zero, so that a rate exists before the first error."""
@@ -272,7 +275,6 @@ class Metrics:
                 self.attempt_duration.labels(destination, result)
             self.delivery_latency.labels(destination)
             self.batch_items.labels(destination)
-            self.set_lane_state(destination, "running")
 
     def set_lane_state(self, destination: str, state: str) -> None:
         """Say which of the lane states holds; the others become 0."""

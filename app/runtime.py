@@ -41,6 +41,7 @@ class Runtime:
         sender: Sender,
         metrics: Metrics,
         now: Callable[[], datetime],
+        health: Health,
     ) -> None:
         self.settings = settings
         self.role = role
@@ -52,7 +53,7 @@ class Runtime:
         self.policies = {source.name: source_policy(settings, source) for source in settings.sources}
         self.ingest = Ingest(store, store, self.policies, metrics, now)
         own = settings.destinations if role.works_lanes else ()
-        self.health = Health(lanes=[destination.name for destination in own])
+        self.health = health
         lanes = [
             Lane(lane_config(destination), store, sender, metrics, now, progressed=self.health.progressed)
             for destination in own
@@ -70,10 +71,12 @@ class Runtime:
         *,
         now: Callable[[], datetime] | None = None,
         stop: asyncio.Event | None = None,
+        health: Health | None = None,
     ) -> AsyncIterator[Runtime]:
         """A runtime at work; what it opened is closed on leaving, whatever happened.
 
-        `now` replaces the clocks, the store's included, in tests. `stop` ends the wait for a store that is not there.
+        `now` replaces the clocks, the store's included, in tests. `stop` ends the wait for a store that is not there,
+        and `health` is told meanwhile.
 
         Raises: StoreMismatch or StoreUnavailable when the store cannot be used; ConfigError when the role cannot.
         """
@@ -87,10 +90,12 @@ class Runtime:
                 names,
                 revision=__revision__,
                 types={destination.name: destination.type for destination in settings.destinations},
+                works_lanes=role.works_lanes,
             )
             sender = Sender(token_expires=metrics.set_token_expiry)
-            runtime = cls(settings, role, store, sender, metrics, now or utc_now)
+            runtime = cls(settings, role, store, sender, metrics, now or utc_now, health or Health())
             if role.works_lanes:
+                runtime.health.expect(runtime._worker.lanes)
                 await runtime._worker.measure()
                 runtime._working = asyncio.create_task(runtime._worker.run(), name="worker")
             runtime._watching = asyncio.create_task(runtime._watch(), name="watch")

@@ -19,12 +19,11 @@ STALE_AFTER_S = 15.0
 class Health:
     """What the probes answer from: written by the runtime, read by the handlers, never asking the store."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, lanes: Iterable[str] = ()) -> None:
-        """`lanes` are those that have to go round; a process without any is alive while it answers."""
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._checked_at = float("-inf")
         self._reason: str | None = "starting"
-        self._progress: dict[str, float] = dict.fromkeys(lanes, clock())
+        self._progress: dict[str, float] = {}
         self.is_closing = False
 
     def close(self) -> None:
@@ -37,6 +36,10 @@ class Health:
         self._reason = reason
         self._checked_at = self._clock()
         return changed
+
+    def expect(self, lanes: Iterable[str]) -> None:
+        """Lanes that have to go round from now on; a process without any is alive while it answers."""
+        self._progress |= dict.fromkeys(lanes, self._clock())
 
     def progressed(self, lane: str) -> None:
         """Note that a lane went round its loop."""

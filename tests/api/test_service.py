@@ -241,6 +241,14 @@ def test_health_starts_unready_and_a_check_grows_old() -> None:
     assert health.report(None)
 
 
+def test_a_lane_that_never_went_round_stalls_too() -> None:
+    clock = Seconds()
+    health = Health(clock)
+    health.expect(["meta"])
+    clock.now += 60.1
+    assert health.stalled_lanes() == ["meta"]
+
+
 def test_a_lane_stalls_when_it_has_not_gone_round_for_a_minute() -> None:
     clock = Seconds()
     health = Health(clock)

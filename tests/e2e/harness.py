@@ -141,9 +141,10 @@ def write_config(
 class Gateway:
     """`python -m app serve` in a process of its own. It may be started, killed and started again on the same data."""
 
-    def __init__(self, folder: Path, sandbox_url: str, **config: Any) -> None:
+    def __init__(self, folder: Path, sandbox_url: str, *, role: str = "all", **config: Any) -> None:
         """`config` goes to `write_config`; the gateway listens on one port for all of its lives."""
         self.folder = folder
+        self.role = role
         self.port = free_port()
         self.config = write_config(folder, sandbox_url, port=self.port, **config)
         self.database = folder / "convey.db"
@@ -166,7 +167,7 @@ class Gateway:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("CONVEY_")}
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "app", "serve", "--config", str(self.config)],
+                [sys.executable, "-m", "app", "serve", "--config", str(self.config), "--role", self.role],
                 cwd=ROOT,
                 env=environ,
                 stdin=subprocess.DEVNULL,
@@ -210,6 +211,18 @@ class Gateway:
             return self.process.wait(timeout=timeout_s)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"the gateway did not end within {timeout_s} s:\n{self.tail()}") from None
+
+    def pause(self) -> None:
+        """Stop the process where it stands; it may go on later, as if nothing had happened."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def get(self, path: str) -> httpx.Response:
+        """The answer to a GET."""
+        return self._http.get(path)
 
     def stop(self) -> int:
         """Ask the process to end and wait for it."""
