@@ -14,11 +14,12 @@ from typing import Any
 import msgspec
 
 from app.errors import Status, StoreUnavailable
-from app.model import Accepted, Plan, Verdict, encode_event
+from app.model import Accepted, Plan, Verdict
 from app.outbox.port import verdict_of
+from app.outbox.redis import plans
 from app.outbox.redis.link import Link
-from app.outbox.redis.places import blob, mark_of, place_of, to_seconds, to_us
-from app.outbox.redis.records import EventRecord, decode_record, delivery_state, queued, unqueued
+from app.outbox.redis.places import place_of, to_seconds
+from app.outbox.redis.records import Story, forgotten_states, story_of
 
 ROUNDS = 8
 """How often a plan is tried against others that change what it found."""
@@ -40,7 +41,6 @@ class Reserved(msgspec.Struct, array_like=True, frozen=True):
 
 
 _reserved = msgspec.msgpack.Decoder(list[Reserved])
-_taken = msgspec.msgpack.Decoder(list[tuple[int, list[tuple[str, int, str | bool, str | bool, int]]]])
 
 
 @dataclass(slots=True)
@@ -48,10 +48,7 @@ class Item:
     """One plan on its way. Everything that can fail for its own sake has been done when it is made."""
 
     plan: Plan
-    body: bytes
-    deliveries: list[tuple[str, int, int]]
-    terms: list[tuple[Any, ...]]
-    verdicts: str
+    encoded: plans.Encoded
     drop: tuple[str, str] | None = None
     keep: str | None = None
     reserved: Reserved | None = None
@@ -64,12 +61,7 @@ class Item:
         Raises:
             ValueError, TypeError, OverflowError: There is something in it that cannot be kept.
         """
-        deliveries, terms = queued(plan)
-        request = plan.id_request
-        for text in (request.source, request.event_name, request.asked, request.derived, request.transaction):
-            if text is not None:
-                text.encode()
-        return cls(plan, encode_event(plan.event), deliveries, terms, unqueued(plan))
+        return cls(plan, plans.encode_plan(plan))
 
     @property
     def event_id(self) -> str:
@@ -92,7 +84,6 @@ def reservation(item: Item, partitions: int, *, is_undo: bool = False) -> tuple[
     assert request.transaction is not None
     place = place_of(request.source, request.transaction, partitions)
     return place.partition, (
-        place.bucket,
         place.field,
         request.source,
         request.event_name,
@@ -109,29 +100,12 @@ def reservation(item: Item, partitions: int, *, is_undo: bool = False) -> tuple[
 
 def acceptance(item: Item, partitions: int) -> tuple[int, Any]:
     """What `accept.lua` is asked for a plan."""
-    plan = item.plan
-    request = plan.id_request
-    place = place_of(request.source, item.event_id, partitions)
+    place = place_of(item.plan.id_request.source, item.event_id, partitions)
     reserved = item.reserved
-    return place.partition, (
-        request.source,
-        request.event_name,
-        item.event_id,
-        request.transaction or False,
-        request.occurrence or False,
-        to_us(plan.accepted_at),
-        to_us(request.remember_until),
-        item.verdicts,
-        place.bucket,
-        place.field,
-        mark_of(request.source, request.event_name, item.event_id),
-        mark_of(request.transaction, request.occurrence),
-        reserved is not None and reserved.code == OTHER,
-        request.send_conflicts,
-        0 if reserved is None else reserved.now,
-        item.deliveries,
-        item.terms,
-        blob(item.body),
+    is_other_id = reserved is not None and reserved.code == OTHER
+    reserved_s = 0 if reserved is None else reserved.now
+    return place.partition, plans.acceptance(
+        item.plan, item.encoded, item.event_id, place.field, reserved_s, is_other_id=is_other_id
     )
 
 
@@ -173,13 +147,13 @@ async def _queue(link: Link, items: Sequence[Item]) -> None:
     if not items:
         return
     asked = [acceptance(item, link.partitions) for item in items]
-    told = await link.scatter("accept", asked, _taken.decode, durable=True)
+    told = await link.scatter("accept", asked, lambda reply: reply, durable=True)
     undone = []
     for item, taken in zip(items, told, strict=True):
         if isinstance(taken, StoreUnavailable):
             item.answer = taken
             continue
-        code, before = taken
+        code, story, forgotten = taken
         if code == LATE:
             continue
         if code == FOREIGN and item.reserved is not None and item.reserved.kind == TENTATIVE:
@@ -187,21 +161,20 @@ async def _queue(link: Link, items: Sequence[Item]) -> None:
             if not item.is_own_id:
                 continue  # the registry was wrong: once more without it
             undone.append(item)
-        item.answer = _answer(item, code, before)
+        item.answer = _answer(item, code, story, forgotten)
     if undone:
         undo = [reservation(item, link.partitions, is_undo=True) for item in undone]
         await link.scatter("reserve", undo, _reserved.decode, durable=True)
 
 
-def _answer(item: Item, code: int, before: Sequence[tuple[str, int, str | bool, str | bool, int]]) -> Accepted:
+def _answer(item: Item, code: int, story: Sequence[Any], forgotten: Sequence[bytes]) -> Accepted:
     if code in {CONFLICT, FOREIGN}:
         return Accepted(item.event_id, Status.CONFLICT, {})
     if code == ADDED:
         return Accepted(item.event_id, Status.ACCEPTED, item.plan.verdicts)
+    before = forgotten_states(forgotten) | (story_of(story).states() if story else {})
     verdicts: dict[str, Verdict] = dict(item.plan.verdicts)
-    for name, state, reason, detail, limited in before:
-        if name in verdicts:
-            verdicts[name] = verdict_of(delivery_state(state, reason, detail, limited))
+    verdicts |= {name: verdict_of(state) for name, state in before.items() if name in verdicts}
     return Accepted(item.event_id, Status.ACCEPTED if code == MORE else Status.DUPLICATE, verdicts)
 
 
@@ -213,41 +186,36 @@ async def _verify(link: Link, items: Sequence[Item]) -> None:
     for item in items:
         assert item.reserved is not None
         place = place_of(item.plan.id_request.source, item.reserved.event_id, link.partitions)
-        asked.append((place.partition, (place.bucket, place.field)))
-    told = await link.scatter("look", asked, records_of)
-    for item, records in zip(items, told, strict=True):
-        if isinstance(records, StoreUnavailable):
-            item.answer = records
+        asked.append((place.partition, place.field))
+    told = await link.scatter("look", asked, stories_of)
+    for item, stories in zip(items, told, strict=True):
+        if isinstance(stories, StoreUnavailable):
+            item.answer = stories
         else:
-            _judge(item, [record for _, record in records])
+            _judge(item, stories)
         item.reserved = None if item.answer is None else item.reserved
 
 
-def records_of(reply: Sequence[Any]) -> list[list[tuple[int, EventRecord]]]:
-    """The events in an answer of `look.lua`, with their numbers, per item."""
-    return [
-        [(int(seq), decode_record(raw)) for seq, raw in zip(found[::2], found[1::2], strict=True)]
-        for found in reply[1:]
-    ]
+def stories_of(reply: Sequence[Any]) -> list[list[Story]]:
+    """The events in an answer of `look.lua`, per item."""
+    return [[story_of(row) for row in found] for found in reply]
 
 
-def _judge(item: Item, records: Sequence[EventRecord]) -> None:
+def _judge(item: Item, stories: Sequence[Story]) -> None:
     """Decide what a plan does about a registry entry that is forgotten, or names another id than the one asked for."""
     request, reserved = item.plan.id_request, item.reserved
     assert reserved is not None
     live = [
-        record
-        for record in records
-        if (record.source, record.event_name, record.event_id)
-        == (request.source, request.event_name, reserved.event_id)
-        and record.is_live(reserved.now * 1_000_000)
+        story
+        for story in stories
+        if story.is_of(request.source, request.event_name, reserved.event_id) and story.is_live(reserved.now)
     ]
-    is_there = any(record.belongs_to(request.transaction, request.occurrence) for record in live)
+    is_there = any(story.belongs_to(request.transaction, request.occurrence) for story in live)
     if reserved.code == STALE:
         item.keep = reserved.event_id if is_there else None
         item.drop = None if is_there else (reserved.event_id, "s")
         return
-    is_foreign = any(record.transaction for record in live)
+    is_foreign = any(story.head.transaction for story in live)
     is_abandoned = reserved.now - reserved.made > ABANDONED_AFTER_S
     if not is_there and reserved.kind != FIRM and (is_foreign or is_abandoned):
         item.drop = (reserved.event_id, "f" if is_foreign else "a")

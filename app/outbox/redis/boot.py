@@ -18,7 +18,8 @@ VERSION = 1
 """Of the keys, the records and the scripts; all change together."""
 OLDEST = (6, 2)
 WITH_WAITAOF = (7, 2)
-DEFAULT_PARTITIONS = 16
+ONE_SERVER, CLUSTER = 1, 256
+"""Partitions of a new store: more are of use only where several servers share them."""
 MOST_PARTITIONS = 4096
 Level = Literal["fsync", "replicated", "declared", "memory"]
 
@@ -134,7 +135,7 @@ async def memory_of(link: Link) -> int:
         raise unavailable(error) from error
 
 
-async def prepare(link: Link, partitions: int | None, destinations: Sequence[str]) -> None:
+async def prepare(link: Link, partitions: int | None, default: int, destinations: Sequence[str]) -> None:
     """Give an empty server its schema version, identity and partitions, or learn them from it.
 
     Raises:
@@ -142,7 +143,7 @@ async def prepare(link: Link, partitions: int | None, destinations: Sequence[str
         StoreUnavailable: A server does not answer.
     """
     await link.command("HSETNX", META, "schema", VERSION)
-    await link.command("HSETNX", META, "partitions", partitions or DEFAULT_PARTITIONS)
+    await link.command("HSETNX", META, "partitions", partitions or default)
     is_new = await link.command("HSETNX", META, "store", secrets.token_hex(8))
     schema, kept, identity = await link.command("HMGET", META, "schema", "partitions", "store")
     if int(schema) != VERSION:

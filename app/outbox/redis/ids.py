@@ -12,13 +12,15 @@ import msgspec
 from app.dedup.port import IdKey, MintedId
 from app.errors import StoreUnavailable
 from app.model import from_epoch
-from app.outbox.redis.accept import KEPT, NEW, ROUNDS, Reserved, records_of
+from app.outbox.redis.accept import KEPT, NEW, ROUNDS, Reserved, stories_of
 from app.outbox.redis.link import Call, Link, encode
-from app.outbox.redis.places import BUCKETS, blob, mark_of, place_of, to_seconds, to_us
-from app.outbox.redis.records import EventRecord
+from app.outbox.redis.places import blob, name_mark, place_of, to_seconds, transaction_mark
+from app.outbox.redis.records import Story
 
-SWEEP_BUCKETS = 128
-"""How many buckets of a partition one sweep looks through."""
+SWEEP_BUCKETS = 64
+"""How many small hashes of an index one call looks through."""
+SWEEP_CALLS = 60
+"""In how many calls of `sweep` at most all of them are looked through."""
 Entry = tuple[str, str | bool, str, int, int, int]
 _reserved = msgspec.msgpack.Decoder(list[Reserved])
 _entries = msgspec.msgpack.Decoder(list[str | Entry])
@@ -41,7 +43,6 @@ class Minting:
         key = self.key
         place = place_of(key.source, key.transaction, partitions)
         return place.partition, (
-            place.bucket,
             place.field,
             key.source,
             key.event_name,
@@ -93,12 +94,12 @@ async def _look_into(link: Link, stale: Sequence[tuple[Minting, Reserved]]) -> N
     asked = []
     for each, reserved in stale:
         place = place_of(each.key.source, reserved.event_id, link.partitions)
-        asked.append((place.partition, (place.bucket, place.field)))
-    told = await link.scatter("look", asked, records_of)
-    for (each, reserved), records in zip(stale, told, strict=True):
-        if isinstance(records, StoreUnavailable):
-            each.answer, each.is_answered = records, True
-        elif any(_is_of(each.key, reserved, record) for _, record in records):
+        asked.append((place.partition, place.field))
+    told = await link.scatter("look", asked, stories_of)
+    for (each, reserved), stories in zip(stale, told, strict=True):
+        if isinstance(stories, StoreUnavailable):
+            each.answer, each.is_answered = stories, True
+        elif any(_is_of(each.key, reserved, story) for story in stories):
             each.keep = reserved.event_id
         elif each.event_id is None:
             each.is_answered = True
@@ -106,12 +107,11 @@ async def _look_into(link: Link, stale: Sequence[tuple[Minting, Reserved]]) -> N
             each.drop = (reserved.event_id, "s")
 
 
-def _is_of(key: IdKey, reserved: Reserved, record: EventRecord) -> bool:
-    names = (record.source, record.event_name, record.event_id)
+def _is_of(key: IdKey, reserved: Reserved, story: Story) -> bool:
     return (
-        names == (key.source, key.event_name, reserved.event_id)
-        and record.belongs_to(key.transaction, key.occurrence)
-        and record.is_live(reserved.now * 1_000_000)
+        story.is_of(key.source, key.event_name, reserved.event_id)
+        and story.belongs_to(key.transaction, key.occurrence)
+        and story.is_live(reserved.now)
     )
 
 
@@ -124,9 +124,9 @@ async def _note(link: Link, minted: Sequence[Minting]) -> None:
         assert isinstance(each.answer, MintedId)
         key, answer = each.key, each.answer
         place = place_of(key.source, answer.event_id, link.partitions)
-        mark = mark_of(key.source, key.event_name, answer.event_id)
-        whose = mark_of(key.transaction, key.occurrence)
-        asked.append((place.partition, (place.bucket, mark, to_us(answer.remember_until), whose)))
+        whose = transaction_mark(key.transaction, key.occurrence)
+        until_s = to_seconds(answer.remember_until)
+        asked.append((place.partition, (place.field, until_s, name_mark(key.event_name), whose)))
     told = await link.scatter("note", asked, lambda reply: reply, durable=True)
     for each, done in zip(minted, told, strict=True):
         if isinstance(done, StoreUnavailable):
@@ -140,45 +140,59 @@ async def entries_of(link: Link, source: str, transaction: str) -> list[str]:
         StoreUnavailable: It cannot be read.
     """
     place = place_of(source, transaction, link.partitions)
-    ((raw,),) = await link.all([Call("trail", place.partition, encode([(place.bucket, place.field)]))])
+    ((raw,),) = await link.all([Call("trail", place.partition, encode([place.field]))])
     if raw is None:
         return []
     return list(dict.fromkeys(entry[2] for entry in _entries.decode(raw)[1:] if not isinstance(entry, str)))
 
 
-async def sweep_registry(link: Link, first: int, retention_s: int) -> tuple[int, int]:
-    """Forget ids past their time in some buckets from `first` on: how many went, and where to go on.
+class Sweep:
+    """Forgetting ids past their time, some at a call; where each partition goes on is kept from call to call."""
 
-    Raises:
-        StoreUnavailable: A server does not answer.
-    """
-    most = min(SWEEP_BUCKETS, BUCKETS - first)
-    replies = await link.everywhere("stale", (first, most, retention_s))
-    gone = sum(int(reply[0]) for reply in replies)
-    due: list[tuple[int, tuple[Any, ...], str]] = []
-    for partition, reply in enumerate(replies):
-        for bucket, field, raw in zip(reply[1::3], reply[2::3], reply[3::3], strict=True):
-            source, *entries = _entries.decode(raw)
-            assert isinstance(source, str)
-            for entry in entries:
-                assert not isinstance(entry, str)
-                due.append((partition, (int(bucket), blob(field), *entry[:3]), source))
-    if due:
-        gone += await _forget(link, due)
-    return gone, (first + most) % BUCKETS
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._next = [(0, 0)] * link.partitions
 
+    async def run(self, retention_s: int) -> int:
+        """Look through a part of the indexes; returns how many went.
 
-async def _forget(link: Link, due: Sequence[tuple[int, tuple[Any, ...], str]]) -> int:
-    asked = []
-    for _, (_, _, _, _, event_id), source in due:
-        place = place_of(source, event_id, link.partitions)
-        asked.append((place.partition, (place.bucket, place.field)))
-    told = await link.scatter("look", asked, records_of)
-    per_partition: dict[int, list[Any]] = {}
-    for (partition, entry, _), records in zip(due, told, strict=True):
-        if isinstance(records, StoreUnavailable):
-            raise records
-        is_kept = any(record.event_name == entry[2] for _, record in records)
-        per_partition.setdefault(partition, []).append((*entry, is_kept))
-    calls = [Call("forget", partition, encode(items)) for partition, items in per_partition.items()]
-    return sum(await link.all(calls))
+        Raises:
+            StoreUnavailable: A server does not answer.
+        """
+        gone = 0
+        rounds = 1
+        while rounds:
+            payloads = [(*first, SWEEP_BUCKETS, retention_s) for first in self._next]
+            calls = [Call("stale", partition, encode(payload)) for partition, payload in enumerate(payloads)]
+            replies = await self._link.all(calls)
+            self._next = [(int(reply[1]), int(reply[2])) for reply in replies]
+            gone += sum(int(reply[0]) for reply in replies) + await self._forget(replies)
+            if rounds == 1:
+                most = max(max(int(reply[3]), int(reply[4])) for reply in replies)
+                rounds = 1 + most // (SWEEP_BUCKETS * SWEEP_CALLS)
+            rounds = rounds - 1 if any(first != (0, 0) for first in self._next) else 0
+        return gone
+
+    async def _forget(self, replies: Sequence[Sequence[Any]]) -> int:
+        asked: list[tuple[int, Any]] = []
+        due: list[tuple[int, tuple[Any, ...]]] = []
+        for partition, reply in enumerate(replies):
+            for field, raw in zip(reply[5::2], reply[6::2], strict=True):
+                source, *entries = _entries.decode(raw)
+                assert isinstance(source, str)
+                for entry in entries:
+                    assert not isinstance(entry, str)
+                    place = place_of(source, entry[2], self._link.partitions)
+                    asked.append((place.partition, place.field))
+                    due.append((partition, (blob(field), *entry[:3])))
+        if not due:
+            return 0
+        told = await self._link.scatter("look", asked, stories_of)
+        per_partition: dict[int, list[Any]] = {}
+        for (partition, entry), stories in zip(due, told, strict=True):
+            if isinstance(stories, StoreUnavailable):
+                raise stories
+            is_kept = any(story.head.event_name == entry[1] for story in stories)
+            per_partition.setdefault(partition, []).append((*entry, is_kept))
+        calls = [Call("forget", partition, encode(items)) for partition, items in per_partition.items()]
+        return sum(await self._link.all(calls))

@@ -6,13 +6,15 @@ import sys
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from app.errors import Reason
-from app.model import decode_event
 from app.outbox.port import DeadFilter, DeadLetter, DeadPage
 from app.outbox.redis.link import Call, Link, encode
 from app.outbox.redis.places import from_us, to_us
-from app.outbox.redis.records import EventRecord, decode_record, text_or_none
+from app.outbox.redis.plans import queue_text
+from app.outbox.redis.records import Body, Lead, Story, story_of
+from app.outbox.shares import queue_of
 
 PAGE = 500
 """How many dead letters a server looks at in one call."""
@@ -23,39 +25,44 @@ class Found:
     """A dead letter that fits."""
 
     died_at: int
-    seq: int
     partition: int
     destination: str
-    record: EventRecord
-    body: bytes
+    story: Story
 
     @property
     def place(self) -> tuple[int, int, int, str]:
         """The order of dead letters over all partitions."""
-        return self.died_at, self.seq, self.partition, self.destination
+        return self.died_at, self.story.seq, self.partition, self.destination
 
-    def letter(self) -> DeadLetter:
-        """As it is told; brief without its body."""
-        record = self.record
-        state = record.at(self.destination)
-        terms = record.terms[state.term - 1]
+    def letter(self, *, is_brief: bool) -> DeadLetter:
+        """As it is told; brief without its event."""
+        head, end, body = self.story.head, self.story.ends[self.destination], self.story.body
+        assert body is not None
+        lead, _, term = body.lead(self.destination)
         return DeadLetter(
-            key=(self.partition, self.seq),
-            source=record.source,
-            event_id=record.event_id,
-            event_name=record.event_name,
+            key=self._key(lead, body),
+            source=head.source,
+            event_id=head.event_id,
+            event_name=head.event_name,
             destination=self.destination,
-            reason=Reason(str(state.reason)),
-            detail=text_or_none(state.detail),
-            trace_id=text_or_none(state.trace_id),
-            attempts=state.attempts,
-            accepted_at=from_us(record.accepted_at),
+            reason=end.why.reason or Reason.REJECTED_BY_PLATFORM,
+            detail=end.why.detail,
+            trace_id=end.why.trace_id,
+            attempts=end.attempts,
+            accepted_at=self.story.accepted_at,
             died_at=from_us(self.died_at),
-            event_time=decode_event(self.body).event_time if self.body else None,
-            money=terms.money,
-            budget=terms.budget,
-            unsure_since=from_us(state.unsure_since) if state.unsure_since else None,
+            event_time=None if is_brief else body.event.event_time,
+            money=lead.money,
+            budget=term.budget,
+            unsure_since=end.unsure_since,
         )
+
+    def _key(self, lead: Lead, body: Body) -> tuple[int, tuple[Any, ...]]:
+        """Its partition, and what `revive.lua` is told."""
+        head = self.story.head
+        queue = queue_text(queue_of(head.source, head.event_name, is_bulk=True))
+        counted = (lead.currency, lead.units, lead.millionths, body.size)
+        return self.partition, (str(self.story.seq), self.destination, queue, body.nonce, *counted)
 
 
 def parse_place(after: str) -> tuple[int, int, int, str]:
@@ -77,17 +84,17 @@ async def page(
     is_brief: bool,
 ) -> DeadPage:
     """See `Outbox.dead_letters`."""
-    found = await find(link, which, sys.maxsize, destinations, with_bodies=not is_brief)
+    found = await find(link, which, sys.maxsize, destinations)
     fit = [
         each
         for each in found
         if (after is None or each.place > after)
-        and which.event_name in {None, each.record.event_name}
+        and which.event_name in {None, each.story.head.event_name}
         and (which.died_since is None or each.died_at >= to_us(which.died_since))
     ]
     those = fit[:limit]
     place = "-".join(map(str, those[-1].place)) if len(fit) > limit else None
-    return DeadPage([each.letter() for each in those], place)
+    return DeadPage([each.letter(is_brief=is_brief) for each in those], place)
 
 
 @dataclass(slots=True)
@@ -101,9 +108,7 @@ class _Search:
     is_done: bool = False
 
 
-async def find(
-    link: Link, which: DeadFilter, limit: int, destinations: Collection[str], *, with_bodies: bool
-) -> list[Found]:
+async def find(link: Link, which: DeadFilter, limit: int, destinations: Collection[str]) -> list[Found]:
     """The oldest `limit` dead letters that fit.
 
     Raises:
@@ -126,7 +131,6 @@ async def find(
                         which.event_id or False,
                         which.source or False,
                         False if which.died_before is None else to_us(which.died_before),
-                        with_bodies,
                     )
                 ),
             )
@@ -134,11 +138,9 @@ async def find(
         ]
         for search, (seen, *rows) in zip(waiting, await link.all(calls), strict=True):
             search.offset += seen
-            for seq, died_at, record, body in zip(rows[::4], rows[1::4], rows[2::4], rows[3::4], strict=True):
-                kept = decode_record(record)
-                search.found.append(
-                    Found(int(died_at), int(seq), search.partition, search.destination, kept, body or b"")
-                )
+            for seq, died_at, event, body in zip(rows[::4], rows[1::4], rows[2::4], rows[3::4], strict=True):
+                story = story_of((seq, event, body, ()))
+                search.found.append(Found(int(died_at), search.partition, search.destination, story))
             search.is_done = seen < PAGE or len(search.found) >= limit
     found = [each for search in searches for each in search.found]
     found.sort(key=lambda each: each.place)
@@ -151,10 +153,10 @@ async def end(link: Link, letters: Sequence[DeadLetter], *, is_replay: bool) -> 
     Raises:
         StoreUnavailable: A server does not answer.
     """
-    per_partition: defaultdict[int, list[tuple[int, str]]] = defaultdict(list)
+    per_partition: defaultdict[int, list[tuple[Any, ...]]] = defaultdict(list)
     for each in letters:
-        partition, seq = each.key
-        per_partition[partition].append((seq, each.destination))
+        partition, item = each.key
+        per_partition[partition].append(item)
     calls = [
         Call("revive", partition, encode((is_replay, items[start : start + PAGE])))
         for partition, items in per_partition.items()

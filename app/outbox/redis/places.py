@@ -1,7 +1,8 @@
-"""Where things lie: the partition, the bucket and the field of an event id or a transaction.
+"""Where things lie: the partition and the field of an event id or a transaction, and the marks that stand for texts.
 
-A digest of 96 bits of (source, text) is cut in three: partition, bucket, and the eight bytes kept as field. Buckets
-are hashes small enough that Redis packs them.
+A digest of 96 bits of (source, text) is cut in two: the partition, and the eight bytes kept as field, whose first four
+say in which of the many small hashes of its index it lies (`common.lua`). All of it is part of the schema; the scripts
+compute the same.
 """
 
 from __future__ import annotations
@@ -9,15 +10,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 import msgspec
 
 from app.model import from_epoch
 
-BUCKETS = 1024
-"""Buckets of one kind in one partition. Part of the schema, as is the digest; `sweep.lua` computes the same."""
 _EPOCH = from_epoch(0)
 _MICROSECOND = timedelta(microseconds=1)
+NO_MARK = msgspec.Raw(b"\xa0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,6 @@ class Place:
     """Where an event id or a transaction lies."""
 
     partition: int
-    bucket: int
     field: msgspec.Raw
 
 
@@ -39,20 +39,27 @@ def blob(data: bytes) -> msgspec.Raw:
     return msgspec.Raw(b"\xdb" + size.to_bytes(4, "big") + data)
 
 
+def _sha1(text: str) -> bytes:
+    return hashlib.sha1(text.encode(), usedforsecurity=False).digest()
+
+
 def place_of(source: str, text: str, partitions: int) -> Place:
     """The place of an event id, or of a transaction, of one source."""
-    digest = hashlib.sha1(f"{source}\0{text}".encode(), usedforsecurity=False).digest()
-    return Place(
-        int.from_bytes(digest[0:2], "big") % partitions,
-        int.from_bytes(digest[2:4], "big") % BUCKETS,
-        blob(digest[4:12]),
-    )
+    digest = _sha1(f"{source}\0{text}")
+    return Place(int.from_bytes(digest[0:4], "big") % partitions, blob(digest[4:12]))
 
 
-def mark_of(*parts: str | None) -> msgspec.Raw:
-    """Eight bytes that stand for several texts."""
-    joined = "\0".join("\1" if part is None else part for part in parts)
-    return blob(hashlib.sha1(joined.encode(), usedforsecurity=False).digest()[:8])
+@lru_cache(1024)
+def name_mark(event_name: str) -> msgspec.Raw:
+    """Three bytes that stand for an event's name beside its id."""
+    return blob(_sha1(event_name)[:3])
+
+
+def transaction_mark(transaction: str | None, occurrence: str | None) -> msgspec.Raw:
+    """Six bytes that stand for a transaction and its occurrence beside an id; none where there is no transaction."""
+    if transaction is None:
+        return NO_MARK
+    return blob(_sha1(f"{transaction}\0{chr(1) if occurrence is None else occurrence}")[:6])
 
 
 def to_us(instant: datetime) -> int:

@@ -1,19 +1,25 @@
-"""What the scripts keep and return, as typed values; the scripts name the same places in `common.lua`."""
+"""What the scripts keep and return, as typed values; `common.lua` names the same bytes.
+
+An event is a small record: a header, a head that never changes, and the end of each delivery that has ended. What only
+a pending or dead delivery needs (the hashed event, its money and its budget) is its body, deleted with the last of
+them. What a claim changes is a few bytes per delivery of their own. Heads, leads and whys are msgpack arrays: a reader
+ignores what a newer version put behind what it knows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import timedelta
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 import msgspec
-import orjson
 
 from app.errors import Outcome, Reason
-from app.model import Budget, Plan
-from app.outbox.port import LEDGER_STATES, PENDING, QUEUED, Account, DeliveryState, EventState, Ledger
-from app.outbox.redis.places import from_us, to_us
+from app.model import Budget, HashedEvent, decode_event
+from app.outbox.port import DeliveryState, EventState
+from app.outbox.redis.places import from_us
 
 STATE_PENDING = 0
 STATES: dict[Outcome, int] = {
@@ -25,197 +31,298 @@ STATES: dict[Outcome, int] = {
     Outcome.ERASED: 5,
 }
 STATE_PURGED = 6
+LIMITED = 16
+"""Added to the state of a delivery that goes out limited."""
 OUTCOMES: dict[int, Outcome] = {number: outcome for outcome, number in STATES.items() if number} | {
     STATE_PURGED: Outcome.DEAD
 }
-_MICROSECOND = timedelta(microseconds=1)
 MILLION = 1_000_000
-MAX_UNITS = 10**15
-"""Amounts of this many units or more are refused: sums of less are exact up to 9,000 of the greatest per state."""
+_EVENT = struct.Struct(">BBQIIH")
+_BODY = struct.Struct(">BQII")
+_CLAIM = struct.Struct(">QQQHH")
+_END = struct.Struct(">BH5sBH")
+_ITEM = struct.Struct(">QIBBBQHQqiI")
 
 
-class DeliveryRecord(msgspec.Struct, array_like=True):
-    """One event at one destination, as kept."""
-
-    destination: str
-    state: int
-    term: int
-    limited: int
-    attempts: int
-    token: int
-    claimed_at: int
-    unsure_since: int
-    reason: str | bool
-    detail: str | bool
-    trace_id: str | bool
-    settled_at: int
-    unknown_answers: int
-
-
-class Terms(msgspec.Struct, array_like=True):
-    """The money a delivery is counted with, and its time budget; deliveries of one copy share them."""
-
-    currency: str | bool
-    units: int
-    millionths: int
-    window_until: int
-    pair_until: int | bool
-    repeat_for: int
-
-    @property
-    def money(self) -> tuple[str, Decimal] | None:
-        """Currency and amount."""
-        if not isinstance(self.currency, str):
-            return None
-        return self.currency, Decimal(self.units) + Decimal(self.millionths) / MILLION
-
-    @property
-    def budget(self) -> Budget:
-        """How long the delivery may go on."""
-        return Budget(
-            from_us(self.window_until),
-            None if self.pair_until is False else from_us(self.pair_until),
-            timedelta(microseconds=self.repeat_for),
-        )
-
-
-class EventRecord(msgspec.Struct, array_like=True):
-    """One event, as kept."""
+class Head(msgspec.Struct, array_like=True, frozen=True):
+    """Which event it is. `verdicts` has what ingest decided where nothing was queued: outcome, reason, its detail."""
 
     source: str
     event_name: str
     event_id: str
     transaction: str | bool
     occurrence: str | bool
-    accepted_at: int
-    remember_until: int
-    verdicts: str
-    deliveries: list[DeliveryRecord]
-    terms: list[Terms]
+    verdicts: dict[str, tuple[str, str | None, str | None]]
 
-    def at(self, destination: str) -> DeliveryRecord:
-        """Its delivery to `destination`."""
-        return next(each for each in self.deliveries if each.destination == destination)
 
-    def is_live(self, now_us: int) -> bool:
+class Term(msgspec.Struct, array_like=True, frozen=True):
+    """A time budget, in microseconds."""
+
+    window_until: int
+    pair_until: int | bool
+    repeat_for: int
+
+    @property
+    def budget(self) -> Budget:
+        """As the delivery carries it."""
+        return Budget(
+            from_us(self.window_until),
+            None if isinstance(self.pair_until, bool) else from_us(self.pair_until),
+            timedelta(microseconds=self.repeat_for),
+        )
+
+
+class Lead(msgspec.Struct, array_like=True, frozen=True):
+    """What one copy of an event queued: (destination, limited, its term) each, and the money they are counted with.
+
+    A destination that an earlier copy had queued is named there too; the first lead that names it counts.
+    """
+
+    event_id: str
+    currency: str
+    units: int
+    millionths: int
+    deliveries: list[tuple[str, int, int]]
+    terms: list[Term]
+
+    @property
+    def money(self) -> tuple[str, Decimal] | None:
+        """Currency and amount."""
+        if not self.currency:
+            return None
+        return self.currency, Decimal(self.units) + Decimal(self.millionths) / MILLION
+
+
+class _Why(msgspec.Struct, array_like=True, frozen=True):
+    reason: str | None
+    detail: str | None
+    trace_id: str | None
+    unsure_us: int = 0
+
+
+_head = msgspec.msgpack.Decoder(Head)
+_lead = msgspec.msgpack.Decoder(Lead)
+_leads = msgspec.msgpack.Decoder(list[Lead])
+_why = msgspec.msgpack.Decoder(_Why)
+_encoder = msgspec.msgpack.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What is kept of an event while a delivery of it is pending or dead. `size` is that of the hashed event."""
+
+    raw: bytes
+    accepted_at: datetime
+    nonce: int
+    size: int
+    event: HashedEvent
+    leads: Sequence[Lead]
+
+    def lead(self, destination: str) -> tuple[Lead, int, Term]:
+        """The lead of one delivery, whether it is limited, and its term."""
+        for lead in self.leads:
+            for name, limited, term in lead.deliveries:
+                if name == destination:
+                    return lead, limited, lead.terms[term]
+        raise LookupError(f"a body has no lead for {destination}")
+
+
+def decode_body(raw: bytes) -> Body:
+    """The body in `raw`."""
+    count, accepted_at, nonce, size = _BODY.unpack_from(raw)
+    start = _BODY.size + size
+    leads = [_lead.decode(raw[start:])] if count == 1 else _leads.decode(b"\xdc\0%c" % count + raw[start:])
+    return Body(raw, from_us(accepted_at), nonce, size, decode_event(raw[_BODY.size : start]), leads)
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """The last word on a delivery: reason, the platform's words, its trace."""
+
+    reason: Reason | None = None
+    detail: str | None = None
+    trace_id: str | None = None
+
+
+_NOTHING = _Why(None, None, None)
+
+
+def encode_why(reason: Reason | None, detail: str | None, trace_id: str | None, unsure_us: int = 0) -> bytes:
+    """The bytes of a `Why`, and for a dead letter since when its end is unsure: a replay is as unsure as it was.
+
+    Raises:
+        UnicodeEncodeError: There is text in it that cannot be kept.
+    """
+    if reason is None and detail is None and trace_id is None:
+        return b""
+    return _encoder.encode((reason, detail, trace_id, unsure_us) if unsure_us else (reason, detail, trace_id))
+
+
+def _decode_why(raw: bytes) -> _Why:
+    return _why.decode(raw) if raw else _NOTHING
+
+
+def _told(kept: _Why) -> Why:
+    return Why(None if kept.reason is None else Reason(kept.reason), kept.detail, kept.trace_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What was tried so far. `token` 0 is one that nobody holds; instants in microseconds, 0 for none."""
+
+    token: int
+    claimed_at: int
+    unsure_since: int
+    attempts: int
+    unknown_answers: int
+    why: Why
+
+
+def decode_claim(raw: bytes) -> Claim:
+    """The claim in `raw`."""
+    token, claimed_us, unsure_us, attempts, unknown_answers = _CLAIM.unpack_from(raw)
+    return Claim(token, claimed_us, unsure_us, attempts, unknown_answers, _told(_decode_why(raw[_CLAIM.size :])))
+
+
+def unpack_claim(raw: bytes) -> tuple[int, int, int, int, int]:
+    """Token, start, unsure since, attempts, unknown answers."""
+    return _CLAIM.unpack_from(raw)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a delivery ended. `unsure_since` is told of dead letters only."""
+
+    state: int
+    limited: bool
+    attempts: int
+    settled_at: datetime
+    why: Why
+    unsure_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """All that is kept of one event: its record, its body if it has one, the claims of what is pending."""
+
+    seq: int
+    head: Head
+    accepted_at: datetime
+    remember_until_s: int
+    pending: int
+    ends: Mapping[str, End]
+    body: Body | None
+    claims: Mapping[str, Claim]
+
+    def is_live(self, now_s: int) -> bool:
         """Whether its id is remembered: for its window, and in any case until its last delivery is settled."""
-        return self.remember_until > now_us or any(each.state == STATE_PENDING for each in self.deliveries)
+        return self.remember_until_s > now_s or self.pending > 0
+
+    def is_of(self, source: str, event_name: str, event_id: str) -> bool:
+        """Whether it has this id."""
+        return (self.head.source, self.head.event_name, self.head.event_id) == (source, event_name, event_id)
 
     def belongs_to(self, transaction: str | None, occurrence: str | None) -> bool:
         """Whether it is the event of this transaction."""
-        return (self.transaction or None, self.occurrence or None) == (transaction, occurrence)
+        return (self.head.transaction or None, self.head.occurrence or None) == (transaction, occurrence)
+
+    def states(self) -> dict[str, DeliveryState]:
+        """What became of each delivery."""
+        told = {name: _ended(end) for name, end in self.ends.items()}
+        for lead in self.body.leads if self.body else ():
+            for name, limited, _ in lead.deliveries:
+                if name not in told:
+                    told[name] = _pending(self.claims.get(name), bool(limited))
+        return told
+
+    def event_state(self) -> EventState:
+        """As the journal tells it."""
+        destinations = {
+            name: DeliveryState(Outcome(outcome), Reason(reason) if reason else None, detail)
+            for name, (outcome, reason, detail) in self.head.verdicts.items()
+        }
+        head = self.head
+        transaction = head.transaction if isinstance(head.transaction, str) else None
+        return EventState(
+            head.event_id, head.event_name, head.source, self.accepted_at, transaction, destinations | self.states()
+        )
 
 
-_decoder = msgspec.msgpack.Decoder(EventRecord)
-
-
-def decode_record(raw: bytes) -> EventRecord:
-    """The event in `raw`."""
-    return _decoder.decode(raw)
-
-
-def text_or_none(value: str | bool) -> str | None:
-    """Lua has no None within a list; false stands for it."""
-    return value if isinstance(value, str) else None
-
-
-def reason_or_none(value: str | bool) -> Reason | None:
-    """The reason that is kept, if there is one."""
-    return Reason(value) if isinstance(value, str) else None
-
-
-def delivery_state(state: int, reason: str | bool, detail: str | bool, limited: int) -> DeliveryState:
-    """What became of a delivery, as far as a duplicate is told."""
-    outcome = OUTCOMES.get(state) or (Outcome.RETRYING if reason else Outcome.QUEUED)
-    return DeliveryState(outcome, reason_or_none(reason), text_or_none(detail), limited=bool(limited))
-
-
-def _full_state(record: DeliveryRecord) -> DeliveryState:
-    told = delivery_state(record.state, record.reason, record.detail, record.limited)
+def _ended(end: End) -> DeliveryState:
+    why = end.why
     return DeliveryState(
-        told.outcome,
-        told.reason,
-        told.reason_detail,
-        record.attempts,
-        text_or_none(record.trace_id),
-        told.limited,
-        from_us(record.settled_at) if record.settled_at else None,
+        OUTCOMES[end.state], why.reason, why.detail, end.attempts, why.trace_id, end.limited, end.settled_at
     )
 
 
-def event_state(record: EventRecord) -> EventState:
-    """What became of an event."""
-    destinations = {
-        name: DeliveryState(Outcome(outcome), Reason(reason) if reason else None, detail)
-        for name, (outcome, reason, detail) in (orjson.loads(record.verdicts) if record.verdicts else {}).items()
-    }
-    destinations |= {each.destination: _full_state(each) for each in record.deliveries}
-    return EventState(
-        record.event_id,
-        record.event_name,
-        record.source,
-        from_us(record.accepted_at),
-        text_or_none(record.transaction),
-        destinations,
+def _pending(claim: Claim | None, limited: bool) -> DeliveryState:
+    if claim is None:
+        return DeliveryState(Outcome.QUEUED, limited=limited)
+    why = claim.why
+    outcome = Outcome.RETRYING if why.reason else Outcome.QUEUED
+    return DeliveryState(outcome, why.reason, why.detail, claim.attempts, why.trace_id, limited)
+
+
+def story_of(row: Sequence[bytes | Sequence[bytes]]) -> Story:
+    """The event that a script told: number, event, body, [destination, claim, ...]."""
+    seq, event, body, claims = row
+    assert isinstance(seq, bytes) and isinstance(event, bytes) and isinstance(body, bytes)
+    pending, _, accepted_us, _, until_s, head_size = _EVENT.unpack_from(event)
+    head = _head.decode(event[_EVENT.size : _EVENT.size + head_size])
+    accepted_at = from_us(accepted_us)
+    return Story(
+        int(seq),
+        head,
+        accepted_at,
+        until_s,
+        pending,
+        dict(_ends_of(event, _EVENT.size + head_size, accepted_at)),
+        decode_body(body) if body else None,
+        {
+            name.decode(): decode_claim(claim)
+            for name, claim in zip(claims[::2], claims[1::2], strict=True)
+            if isinstance(name, bytes) and isinstance(claim, bytes)
+        },
     )
 
 
-def unqueued(plan: Plan) -> str:
-    """The verdicts of a plan that are not kept as deliveries, as text."""
-    verdicts = {
-        name: (verdict.outcome, verdict.reason, verdict.reason_detail)
-        for name, verdict in plan.verdicts.items()
-        if verdict.outcome is not Outcome.QUEUED
-    }
-    return orjson.dumps(verdicts).decode() if verdicts else ""
+def _ends_of(event: bytes, position: int, accepted_at: datetime) -> list[tuple[str, End]]:
+    found = []
+    while position < len(event):
+        state, attempts, ms, name_size, why_size = _END.unpack_from(event, position)
+        name_at = position + _END.size
+        why_at = name_at + name_size
+        position = why_at + why_size
+        settled_at = accepted_at + timedelta(milliseconds=int.from_bytes(ms, "big"))
+        why = _decode_why(event[why_at:position])
+        unsure_since = from_us(why.unsure_us) if why.unsure_us else None
+        end = End(state % LIMITED, state >= LIMITED, attempts, settled_at, _told(why), unsure_since)
+        found.append((event[name_at:why_at].decode(), end))
+    return found
 
 
-def _terms_of(money: tuple[str, Decimal] | None, budget: Budget) -> tuple[Any, ...]:
-    pair_until = False if budget.pair_until is None else to_us(budget.pair_until)
-    times = (to_us(budget.window_until), pair_until, budget.repeat_for // _MICROSECOND)
-    if money is None:
-        return (False, 0, 0, *times)
-    currency, amount = money
-    units = int(amount)
-    millionths = (amount - units) * MILLION
-    if abs(units) >= MAX_UNITS or millionths != int(millionths):
-        raise ValueError("an amount of money has too many digits to be counted exactly")
-    return (currency, units, int(millionths), *times)
+def forgotten_states(row: Sequence[bytes]) -> dict[str, DeliveryState]:
+    """What became of the deliveries of an event whose record is gone: [destination, state, ...]."""
+    pairs = zip(row[::2], row[1::2], strict=True)
+    return {name.decode(): DeliveryState(OUTCOMES[int(state)]) for name, state in pairs}
 
 
-def queued(plan: Plan) -> tuple[list[tuple[str, int, int]], list[tuple[Any, ...]]]:
-    """The deliveries of a plan and the terms they share.
-
-    Raises:
-        ValueError: The money cannot be counted exactly.
-    """
-    money = plan.event.money
-    terms: dict[tuple[Any, ...], int] = {}
-    deliveries = []
-    for planned in plan.deliveries:
-        number = terms.setdefault(_terms_of(money, planned.budget), len(terms) + 1)
-        deliveries.append((planned.destination, int(planned.limited), number))
-    return deliveries, list(terms)
-
-
-def ledger_of(names: Iterable[str], partitions: Sequence[Sequence[bytes]]) -> Ledger:
-    """The sum of the state counts of all partitions; each of them closes in itself."""
-    sums: dict[tuple[str, str, str, str], int] = {}
-    for fields in partitions:
-        for name, number in zip(fields[::2], fields[1::2], strict=True):
-            destination, state, currency, what = name.decode().rsplit("\t", 3)
-            key = (destination, state, currency, what)
-            sums[key] = sums.get(key, 0) + int(number)
-    states = {"q": QUEUED, str(STATE_PENDING): PENDING} | {str(number): OUTCOMES[number].value for number in OUTCOMES}
-    every = {key[0] for key in sums}.union(names)
-    deliveries = {name: dict.fromkeys((QUEUED, *LEDGER_STATES), 0) for name in every}
-    money: dict[str, dict[str, dict[str, Decimal]]] = {name: {} for name in every}
-    for (destination, state, currency, what), total in sums.items():
-        if what == "n":
-            deliveries[destination][states[state]] += total
-        if currency:
-            zero = dict.fromkeys((QUEUED, *LEDGER_STATES), Decimal(0))
-            account = money[destination].setdefault(currency, zero)
-            if what != "n":
-                account[states[state]] += Decimal(total) if what == "u" else Decimal(total) / MILLION
-    return {name: Account(deliveries[name], money[name]) for name in every}
+def pack_end(
+    token: int,
+    nonce: int,
+    state: int,
+    attempted: bool,
+    limited: bool,
+    unsure_us: int,
+    unknown_answers: int,
+    ready_us: int,
+    money: tuple[str, int, int],
+    size: int,
+    why: bytes,
+) -> bytes:
+    """What `settle.lua` is told of one claim's end."""
+    currency, units, millionths = money
+    fixed = _ITEM.pack(
+        token, nonce, state, attempted, limited, unsure_us, unknown_answers, ready_us, units, millionths, size
+    )
+    return b"%b%b\0%b" % (fixed, currency.encode(), why)

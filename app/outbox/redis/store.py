@@ -3,21 +3,35 @@
 An event lies in the partition of its (source, event_id), what is known of a transaction in that of its (source,
 transaction). Every key of partition n begins with the tag `{c:n}`, so a script touches one slot:
 
-    {c:n}            hash: store (identity), seq (last event number), floor (all up to it are gone), touched
-    {c:n}:e:<seq>    the record of an event: ids, times, verdicts, its deliveries and their states; msgpack
-    {c:n}:b:<seq>    the body of an event, msgpack; gone with its last pending or dead delivery
-    {c:n}:r:<dest>   sorted set: pending deliveries by the instant they are ready
-    {c:n}:o:<dest>   sorted set: those claimed at least once, by the instant they were accepted
+    {c:n}            hash: store (identity), seq (last event number), floor (all up to it are gone), swept (how far the
+                     sweep is), touched; ib, in, tb, tn (how many buckets and fields the indexes have)
+    {c:n}:e:<seq>    the record of an event: counts of its pending and dead deliveries, accepted at, nonce, remembered
+                     until, the head (source, event name, id, transaction, occurrence, verdicts), then the end of each
+                     delivery that has ended: all the journal tells
+    {c:n}:b:<seq>    its body: the hashed event, and a lead per copy that queued something (id, money, budgets); gone
+                     with its last pending or dead delivery
+    {c:n}:k:<dest>   set: the queues of a lane (`shares.Queue`, as `plans.queue_text` writes one)
+    {c:n}:r:<dest> TAB <queue>    sorted set: pending deliveries by the instant they are ready
+    {c:n}:s:<dest>   hash: the pending ones that are not as new: token, claimed at, unsure since, attempts, unknown
+                     answers, why they are tried again
     {c:n}:x:<dest>   sorted set: dead letters by the instant they died
+    {c:n}:o          hash: dest -> no number up to this one is in `s` there, for the age of the oldest
     {c:n}:n          hash: the ledger; "dest TAB state TAB currency TAB what" -> deliveries (n), whole units (u),
-                     millionths (m); both money counts are exact to 9.2e18
-    {c:n}:i:<b>      hash of event ids: 8 bytes of digest -> numbers of the events under it
+                     millionths (m); both money counts are exact to 9.2e18; "dest TAB 0 TAB TAB b" -> bytes of the
+                     hashed events pending there
+    {c:n}:i:<b>      hash of event ids: 8 bytes of digest -> numbers of the events under it; beside them what else the
+                     id is remembered for: {until, name} and whose it is, of a minted id; and the marks and states of
+                     its destinations too, of an event the journal forgot
     {c:n}:t:<b>      hash of transactions: 8 bytes of digest -> source and the entries (name, occurrence, id, ...)
-    {c:n}:m:<b>      hash of minted ids: 8 bytes of digest -> until when, and whose
     {c:n}:c:<digest> the context of an order: until when, and the body; the server deletes it then
     {c:meta}         hash: schema version, partitions, store (identity), kept secrets
     {c:meta}:sources, {c:meta}:destinations    sets of names
     {c:meta}:book    hash: the lane book, note by name
+
+`scripts/common.lua` has the bytes and what reads them, `records.py` the same for this side. The buckets of an index are
+hashes that Redis packs; it gets one more whenever they fill up. Claiming and settling touch the ready set, `s`, and a
+few bytes of the record: they do not unpack what does not change. What is told to one script only (`plans.py`,
+`pack_end`) is no part of the schema; of what is kept, readers ignore what a newer version put behind what they know.
 
 What expires is deleted by `sweep`, not by the server, since most of it must outlive its time while a delivery is
 pending. Instants are microseconds since the Unix epoch, by the server's own clock.
@@ -36,13 +50,13 @@ from app.errors import Outcome, StoreUnavailable
 from app.model import Accepted, Delivery, Plan, Settlement, from_epoch
 from app.outbox.address import Address, parse_url
 from app.outbox.port import PENDING, Backlog, DeadFilter, DeadLetter, DeadPage, EventState, Ledger, Note
-from app.outbox.redis import accept, book, boot, contexts, ids, journal
+from app.outbox.redis import accept, book, boot, claims, contexts, ids, journal
 from app.outbox.redis import letters as dead
-from app.outbox.redis.claims import Claims, claim_item, settlement_item
+from app.outbox.redis.claims import Claims, claim_item
+from app.outbox.redis.counts import ledger_of
 from app.outbox.redis.link import META, Call, Link, encode
 from app.outbox.redis.nodes import nodes_of
-from app.outbox.redis.places import BUCKETS, from_us
-from app.outbox.redis.records import ledger_of
+from app.outbox.redis.places import from_us
 from app.outbox.redis.turns import Turns
 from app.outbox.shares import EVERYTHING, Choice
 
@@ -50,8 +64,12 @@ T = TypeVar("T")
 _MICROSECOND = timedelta(microseconds=1)
 POLL_S = 0.2
 """How often another process's work is looked for while a lane waits."""
-SWEEP_EVENTS = 300
-"""How many events of a partition one sweep looks at."""
+SWEEP_EVENTS = 500
+"""How many events of a partition one call of the sweep's script looks at."""
+SWEEP_ROUNDS = 200
+"""How often one sweep calls it at most."""
+GAUGE_ROUNDS = 500
+"""How often the oldest is looked for at most; each looks at thousands of events that are settled."""
 EVENT_BYTES = 900
 """About what an event takes beside its body; only bridges the time until the server is asked again."""
 
@@ -66,8 +84,7 @@ class RedisStore:
         self._destinations: set[str] = set()
         self._sources: set[str] = set()
         self._size = 0
-        self._swept: list[int] = [0] * link.partitions
-        self._swept_bucket = 0
+        self._registry = ids.Sweep(link)
         self._claims = Claims(link)
         self._claiming: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._wakes: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
@@ -75,7 +92,7 @@ class RedisStore:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_closed = False
         self._accepts: Turns[accept.Item, Accepted] = Turns(lambda items: accept.accept(link, items))
-        self._settles: Turns[tuple[int, Any], int] = Turns(self._settle)
+        self._settles: Turns[claims.Ending, int] = Turns(lambda items: claims.settle(link, items))
         self._mints: Turns[ids.Minting, MintedId | None] = Turns(lambda items: ids.resolve(link, items, durable=True))
 
     @classmethod
@@ -94,8 +111,9 @@ class RedisStore:
     ) -> RedisStore:
         """The store on the servers of `where`, with a lane for each of `destinations`. Leases of others stay.
 
-        `now` replaces the server's clock in tests. `partitions` (16 where None, or what the store was made with) is
-        fixed when a store is made. `replicas` is how many must have a change where `durability` is `replicated`.
+        `now` replaces the server's clock in tests. `partitions` (where None what the store was made with, else 256 in
+        a cluster and 1 elsewhere) is fixed when a store is made. `replicas` is how many must have a change where
+        `durability` is `replicated`.
 
         Raises:
             StoreMismatch: The server is too old or its settings too weak, or the store there is of another version.
@@ -106,10 +124,11 @@ class RedisStore:
             raise ValueError(f"a store has from 1 to {boot.MOST_PARTITIONS} partitions")
         timeout_s = answer_within.total_seconds()
         address = parse_url(where) if isinstance(where, str) else where
+        default = boot.CLUSTER if address.is_cluster else boot.ONE_SERVER
         link = Link(nodes_of(address, timeout_s), now)
 
         async def prepare() -> None:
-            await boot.prepare(link, partitions, destinations)
+            await boot.prepare(link, partitions, default, destinations)
 
         try:
             await boot.learn_nodes(link)
@@ -167,7 +186,7 @@ class RedisStore:
         items = [accept.Item.of(plan) for plan in plans]
         await self._know_sources({plan.id_request.source for plan in plans})
         accepted = await self._accepts.do(items)
-        self._size += sum(len(item.body) + EVENT_BYTES for item in items)
+        self._size += sum(len(item.encoded.basket) + EVENT_BYTES for item in items)
         self._wake({planned.destination for plan in plans for planned in plan.deliveries})
         return accepted
 
@@ -193,7 +212,7 @@ class RedisStore:
         """See `Outbox.extend`."""
         wanted: defaultdict[int, list[Delivery]] = defaultdict(list)
         for delivery in deliveries:
-            wanted[delivery.key[0]].append(delivery)
+            wanted[delivery.key.partition].append(delivery)
         lease_us = lease // _MICROSECOND
         calls = [
             Call("extend", partition, encode((lease_us, [claim_item(delivery) for delivery in those])))
@@ -212,12 +231,9 @@ class RedisStore:
         """See `Outbox.settle`."""
         if not settlements:
             return 0
-        effective = sum(await self._settles.do([settlement_item(each) for each in settlements]))
+        effective = sum(await self._settles.do([claims.ending(each) for each in settlements]))
         self._wake({each.delivery.destination for each in settlements if each.outcome is Outcome.RETRYING})
         return effective
-
-    async def _settle(self, items: Sequence[tuple[int, Any]]) -> Sequence[int | Exception]:
-        return await self._link.scatter("settle", items, lambda reply: reply, durable=True)
 
     def _wake(self, destinations: Collection[str]) -> None:
         for destination in destinations:
@@ -255,10 +271,19 @@ class RedisStore:
     async def backlog(self) -> Mapping[str, Backlog]:
         """See `Outbox.backlog`."""
         names = sorted(self._destinations)
-        replies = await self._link.everywhere("gauge", names)
+        payload = encode(names)
+        replies: list[Any] = [None] * self._link.partitions
+        asked = list(range(self._link.partitions))
+        for _ in range(GAUGE_ROUNDS):
+            told = await self._link.all([Call("gauge", partition, payload) for partition in asked])
+            for partition, reply in zip(asked, told, strict=True):
+                replies[partition] = reply
+            asked = [partition for partition in asked if any(replies[partition][3::4])]
+            if not asked:
+                break
         backlog = {}
         for position, name in enumerate(names):
-            rows = [reply[3 * position : 3 * position + 3] for reply in replies]
+            rows = [reply[4 * position : 4 * position + 3] for reply in replies]
             ready, every = sum(row[0] for row in rows), sum(row[1] for row in rows)
             oldest = min((int(row[2]) for row in rows if row[2]), default=None)
             backlog[name] = Backlog(ready, every - ready, None if oldest is None else from_us(oldest))
@@ -282,21 +307,20 @@ class RedisStore:
         return await self._whole(dead.end(self._link, letters, is_replay=False))
 
     async def sweep(self) -> int:
-        """See `Outbox.sweep`. Looks at a bounded part of each partition a call."""
+        """See `Outbox.sweep`. Looks at a bounded part of the store a call, in many short ones of the servers."""
         return await self._whole(self._sweep())
 
     async def _sweep(self) -> int:
-        retention_us = self._retention // _MICROSECOND
-        calls = [
-            Call("sweep", partition, encode((after, SWEEP_EVENTS, retention_us, BUCKETS)))
-            for partition, after in enumerate(self._swept)
-        ]
-        replies = await self._link.all(calls)
-        self._swept = [int(after) for _, after in replies]
-        forgotten, self._swept_bucket = await ids.sweep_registry(
-            self._link, self._swept_bucket, int(self._retention.total_seconds())
-        )
-        return sum(int(gone) for gone, _ in replies) + forgotten
+        payload = encode((SWEEP_EVENTS, self._retention // _MICROSECOND))
+        asked = list(range(self._link.partitions))
+        gone = 0
+        for _ in range(SWEEP_ROUNDS):
+            replies = await self._link.all([Call("sweep", partition, payload) for partition in asked])
+            gone += sum(reply[0] for reply in replies)
+            asked = [partition for partition, reply in zip(asked, replies, strict=True) if reply[1]]
+            if not asked:
+                break
+        return gone + await self._registry.run(int(self._retention.total_seconds()))
 
     # --- LaneBook -------------------------------------------------------------------------------------------
 
@@ -359,8 +383,7 @@ class RedisStore:
             self._link.is_gone = identity != self._link.identity
         if self._link.is_gone:
             await self._reopen()
-            self._claims.forget()
-            self._swept = [0] * self._link.partitions
+            self._registry = ids.Sweep(self._link)
             await self._learn()
             raise StoreUnavailable("the data of the store had vanished from the server: an empty one was begun")
         await self._learn()

@@ -1,122 +1,198 @@
--- Takes plans whose ids are resolved: {{source, name, id, txn, occurrence, accepted, until, verdicts, bucket, field,
--- note field, note, is other id, sends conflicts, reserved, {{dest, limited, term}...}, terms, body}...}.
--- Answers {{code, {{dest, state, reason, detail, limited}...}}...}.
+-- Takes plans whose ids are resolved: {{field, head, event, lead, accepted, until, nonce, queue, is other id, sends
+-- conflicts, reserved, {dest...}, currency, units, millionths, name's mark, transaction's mark}...}.
+-- Answers {code, story of the event that is there or nothing, {dest, state...} of one the journal forgot} for each.
 local NEW, MORE, DUPLICATE, CONFLICT, FOREIGN, LATE = 1, 2, 3, 4, 5, 6
+local FIELD, HEAD, BASKET, LEAD, ACCEPTED, UNTIL, NONCE, QUEUE, IS_OTHER, SENDS, RESERVED, DESTS = 1, 2, 3, 4, 5, 6, 7, 8,
+  9, 10, 11, 12
+local CURRENCY, UNITS, MILLIONTHS, NAME, TXN = 13, 14, 15, 16, 17
 local RESERVED_FOR = 30
 
-local function is_live(rec)
-  return rec[UNTIL] > now or has_state(rec, PENDING, PENDING)
-end
+local ready = {}
+local last = tonumber(redis.call('HGET', P, 'seq') or 0)
+local first = last
 
-local function queue(seq, rec, plan, skip)
+-- Queue a plan's event where `skip` does not say that it was queued before; returns for how many destinations.
+local function queue(seq, plan, size, skip, is_old)
   local fresh = 0
-  local base = #rec[TERMS]
-  for _, planned in ipairs(plan[16]) do
-    local dest, limited, term = planned[1], planned[2], planned[3]
+  for _, dest in ipairs(plan[DESTS]) do
     if not skip[dest] then
       skip[dest] = true
       fresh = fresh + 1
-      if fresh == 1 then
-        for position, terms in ipairs(plan[17]) do
-          rec[TERMS][base + position] = terms
-        end
-        redis.call('SET', P .. ':b:' .. seq, plan[18], 'NX')
+      local name = dest .. '\t' .. plan[QUEUE]
+      local words = ready[name]
+      if not words then
+        words = {}
+        ready[name] = words
+        redis.call('SADD', QUEUES .. dest, plan[QUEUE])
       end
-      local terms = plan[17][term]
-      table.insert(rec[DELIVERIES], {dest, PENDING, base + term, limited, 0, 0, 0, 0, false, false, false, 0, 0})
-      redis.call('ZADD', P .. ':r:' .. dest, text(plan[6]), seq)
-      if rec[ACCEPTED] ~= plan[6] then
-        redis.call('ZADD', P .. ':o:' .. dest, text(rec[ACCEPTED]), seq)
+      if is_old then
+        -- It is older than the instant it is ready at tells.
+        redis.call('HSET', CLAIMS .. dest, seq, UNTRIED)
+        lower_oldest(dest, tonumber(seq))
       end
-      count(dest, 'q', terms, 1)
-      count(dest, PENDING, terms, 1)
+      words[#words + 1] = text(plan[ACCEPTED])
+      words[#words + 1] = seq
+      count(dest, 'q', 1, plan[CURRENCY], plan[UNITS], plan[MILLIONTHS], 0)
+      count(dest, PENDING, 1, plan[CURRENCY], plan[UNITS], plan[MILLIONTHS], size)
     end
   end
   return fresh
 end
 
-local function find(plan)
-  local index = P .. ':i:' .. plan[9]
-  local packed = redis.call('HGET', index, plan[10])
-  local seqs = packed and cmsgpack.unpack(packed) or {}
-  local known, exact
-  for _, number in ipairs(seqs) do
-    local seq = text(number)
-    local rec = record(seq)
-    if rec and rec[ID] == plan[3] and rec[NAME] == plan[2] and rec[SOURCE] == plan[1] and is_live(rec) then
-      known = known or seq
-      if rec[TXN] == plan[4] and rec[OCCURRENCE] == plan[5] then
-        exact = exact or seq
+local function body_with(plan, accepted, nonce)
+  return struct.pack(BODY_HEADER, 1, accepted, nonce, #plan[BASKET]) .. plan[BASKET] .. plan[LEAD]
+end
+
+local function add_event(plan, entries, skip)
+  last = last + 1
+  local seq = text(last)
+  entries[#entries + 1] = last
+  index_set('i', plan[FIELD], entries)
+  local fresh = queue(seq, plan, #plan[BASKET], skip, false)
+  local header = struct.pack(EVENT_HEADER, fresh, 0, plan[ACCEPTED], plan[NONCE], plan[UNTIL], #plan[HEAD])
+  change_event(seq, header .. plan[HEAD])
+  if fresh > 0 then
+    set_body(seq, body_with(plan, plan[ACCEPTED], plan[NONCE]))
+  end
+end
+
+local function repeat_event(plan, seq, skip, told)
+  local before = story(seq)
+  local event, body = event_of(seq), body_of(seq)
+  local pending, dead, accepted, nonce, till, size = struct.unpack(EVENT_HEADER, event)
+  for _, delivery in ipairs(ends_of(event, size)) do
+    skip[delivery[4]] = true
+  end
+  local basket = #plan[BASKET]
+  if body then
+    for _, lead in ipairs(leads_of(body)) do
+      for _, planned in ipairs(lead[5]) do
+        skip[planned[1]] = true
+      end
+    end
+    local _, _, _, kept = struct.unpack(BODY_HEADER, body)
+    basket = kept
+  end
+  local fresh = queue(seq, plan, basket, skip, true)
+  if fresh == 0 then
+    return {DUPLICATE, before, told}
+  end
+  if body then
+    set_body(seq, string.char(string.byte(body, 1) + 1) .. string.sub(body, 2) .. plan[LEAD])
+  else
+    set_body(seq, body_with(plan, accepted, nonce))
+  end
+  local header = struct.pack(EVENT_HEADER, pending + fresh, dead, accepted, nonce, till, size)
+  change_event(seq, header .. string.sub(event, EVENT_SIZE + 1))
+  return {MORE, before, told}
+end
+
+-- The journal knows it no more, the id is remembered still: {until, name, transaction, marks and
+-- states of its destinations}.
+local function repeat_forgotten(plan, entries, entry, seq)
+  local skip, told, is_fresh = {}, {}, false
+  for _, dest in ipairs(plan[DESTS]) do
+    local mark = mark_of(dest)
+    for place = 1, #entry[4], 4 do
+      if string.sub(entry[4], place, place + 2) == mark then
+        skip[dest] = true
+        table.insert(told, dest)
+        table.insert(told, string.byte(entry[4], place + 3))
+      end
+    end
+    is_fresh = is_fresh or not skip[dest]
+  end
+  if seq then
+    return repeat_event(plan, seq, skip, told)
+  end
+  if not is_fresh then
+    return {DUPLICATE, {}, told}
+  end
+  add_event(plan, entries, skip)
+  return {MORE, {}, told}
+end
+
+-- What is remembered of this name under the id: the first of any transaction, and the first of this one.
+local function find(plan, entries)
+  local found = {}
+  local function add(seq, entry, has_txn, is_same)
+    if found.has_txn == nil then
+      found.has_txn, found.is_same = has_txn, is_same
+    end
+    found.seq, found.entry = found.seq or seq, found.entry or entry
+    if is_same then
+      found.exact_seq, found.exact_entry = found.exact_seq or seq, found.exact_entry or entry
+    end
+  end
+  local head = cmsgpack.unpack(plan[HEAD])
+  for _, entry in ipairs(entries) do
+    if type(entry) == 'number' then
+      local seq = text(entry)
+      local event = event_of(seq)
+      if event then
+        local pending, _, _, _, till, size = struct.unpack(EVENT_HEADER, event)
+        local kept = cmsgpack.unpack(string.sub(event, EVENT_SIZE + 1, EVENT_SIZE + size))
+        local is_live = pending > 0 or till * 1000000 > now
+        if is_live and kept[1] == head[1] and kept[2] == head[2] and kept[3] == head[3] then
+          add(seq, nil, kept[4] and true, kept[4] == head[4] and kept[5] == head[5])
+        end
+      end
+    elseif entry[1] * 1000000 > now and entry[2] == plan[NAME] then
+      if entry[4] then
+        add(nil, entry, entry[3] ~= '', entry[3] == plan[TXN])
+      else
+        found.note = entry
       end
     end
   end
-  return seqs, known, exact
+  return found
 end
 
-local function is_conflict(plan, known)
-  local txn = plan[4]
-  if plan[13] then
+local function is_conflict(plan, found)
+  if plan[IS_OTHER] then
     return true
   end
-  if not txn then
+  if plan[TXN] == '' then
     return false
   end
-  local rec = known and record(known)
-  if rec and rec[TXN] then
-    return rec[TXN] ~= txn or rec[OCCURRENCE] ~= plan[5]
+  if found.has_txn then
+    return not found.is_same
   end
-  local note = redis.call('HGET', P .. ':m:' .. plan[9], plan[11])
-  if note then
-    note = cmsgpack.unpack(note)
-    return note[1] > now and note[2] ~= plan[12]
-  end
-  return false
+  return found.note ~= nil and found.note[3] ~= plan[TXN]
 end
 
-local function add_event(plan, seqs)
-  local seq = text(redis.call('HINCRBY', P, 'seq', 1))
-  local rec = {plan[1], plan[2], plan[3], plan[4], plan[5], plan[6], plan[7], plan[8], {}, {}}
-  table.insert(seqs, tonumber(seq))
-  redis.call('HSET', P .. ':i:' .. plan[9], plan[10], cmsgpack.pack(seqs))
-  records[seq] = rec
-  changed[seq] = true
-  queue(seq, rec, plan, {})
-  return {NEW, {}}
-end
-
-local function repeat_event(plan, seq)
-  local rec = record(seq)
-  local before, skip = {}, {}
-  for _, d in ipairs(rec[DELIVERIES]) do
-    table.insert(before, {d[DEST], d[STATE], d[REASON], d[DETAIL], d[LIMITED]})
-    skip[d[DEST]] = true
+local function take(plan)
+  if plan[RESERVED] ~= 0 and now / 1000000 - plan[RESERVED] > RESERVED_FOR then
+    return {LATE, {}, {}}
   end
-  if queue(seq, rec, plan, skip) == 0 then
-    return {DUPLICATE, before}
+  local entries = index_get('i', plan[FIELD]) or {}
+  local found = #entries > 0 and find(plan, entries) or {}
+  local seq, entry = found.seq, found.entry
+  if is_conflict(plan, found) then
+    seq, entry = found.exact_seq, found.exact_entry
+    if not plan[SENDS] then
+      return {(seq or entry) and CONFLICT or FOREIGN, {}, {}}
+    end
   end
-  changed[seq] = true
-  return {MORE, before}
+  if entry then
+    return repeat_forgotten(plan, entries, entry, seq)
+  elseif seq then
+    return repeat_event(plan, seq, {}, {})
+  end
+  add_event(plan, entries, {})
+  return {NEW, {}, {}}
 end
 
 local answers = {}
 for position, plan in ipairs(input) do
-  local answer
-  if plan[15] ~= 0 and now / 1000000 - plan[15] > RESERVED_FOR then
-    answer = {LATE, {}}
-  else
-    local seqs, known, exact = find(plan)
-    local target = known
-    if is_conflict(plan, known) then
-      if not plan[14] then
-        answer = {exact and CONFLICT or FOREIGN, {}}
-      end
-      target = exact
-    end
-    if not answer then
-      answer = target and repeat_event(plan, target) or add_event(plan, seqs)
-    end
-  end
-  answers[position] = answer
+  answers[position] = take(plan)
+end
+for name, words in pairs(ready) do
+  each('ZADD', READY .. name, words)
+end
+if last ~= first then
+  redis.call('HSET', P, 'seq', text(last))
 end
 write()
-return cmsgpack.pack(answers)
+write_shapes()
+return answers

@@ -1,35 +1,52 @@
--- Leases deliveries: {dest, token, lease in microseconds, {seq...}}. Answers now, then seq, record, body of each that
--- was still ready. A token that is still there belongs to a claim that nobody ended: its attempt counts, and its end
--- is unknown.
-local dest, token, lease, wanted = input[1], input[2], input[3], input[4]
-local ready, tried = P .. ':r:' .. dest, P .. ':o:' .. dest
-local answer = {text(now)}
+-- Leases ready deliveries, the oldest instant first: {dest, token, lease in microseconds, how many}. Answers now, then
+-- lists of numbers, instants, queues, claims and bodies. A token that is still there belongs to a claim that nobody
+-- ended: its attempt counts, and its end is unknown.
+local dest, token, lease, most = input[1], input[2], input[3], input[4]
 allow_full()
-for _, number in ipairs(wanted) do
-  local seq = text(number)
-  local score = redis.call('ZSCORE', ready, seq)
-  if score and tonumber(score) <= now then
-    local rec = record(seq)
-    local delivery = delivery_of(rec, dest)
-    if delivery then
-      if delivery[TOKEN] ~= 0 then
-        delivery[ATTEMPTS] = delivery[ATTEMPTS] + 1
-        if delivery[UNSURE] == 0 then
-          delivery[UNSURE] = delivery[CLAIMED]
-        end
+local seqs, scores, queues = first_ready(dest, most)
+local names = {}
+for position, seq in ipairs(seqs) do
+  names[position] = BODY .. seq
+end
+local known, found = fetch('HMGET', CLAIMS .. dest, seqs), fetch('MGET', nil, names)
+local fresh, till = struct.pack(CLAIM, token, now, 0, 0, 0), text(now + lease)
+local answer = {text(now), {}, {}, {}, {}, {}}
+local claims, leases = {}, {}
+local first = math.huge
+for position, seq in ipairs(seqs) do
+  local queue, body, claim = queues[position], found[position], known[position]
+  if body then
+    if claim then
+      local former, claimed, unsure, attempts, unknown = struct.unpack(CLAIM, claim)
+      if former ~= 0 then
+        attempts = math.min(attempts + 1, 65535)
+        unsure = unsure ~= 0 and unsure or claimed
       end
-      delivery[TOKEN] = token
-      delivery[CLAIMED] = now
-      redis.call('ZADD', ready, text(now + lease), seq)
-      redis.call('ZADD', tried, text(rec[ACCEPTED]), seq)
-      local packed = cmsgpack.pack(rec)
-      redis.call('SET', P .. ':e:' .. seq, packed)
-      table.insert(answer, seq)
-      table.insert(answer, packed)
-      table.insert(answer, redis.call('GET', P .. ':b:' .. seq))
+      claim = struct.pack(CLAIM, token, now, unsure, attempts, unknown) .. string.sub(claim, CLAIM_SIZE + 1)
     else
-      redis.call('ZREM', ready, seq)
+      claim = fresh
     end
+    claims[#claims + 1], claims[#claims + 2] = seq, claim
+    first = math.min(first, tonumber(seq))
+    local words = leases[queue]
+    if not words then
+      words = {}
+      leases[queue] = words
+    end
+    words[#words + 1], words[#words + 2] = till, seq
+    local next = #answer[2] + 1
+    answer[2][next], answer[3][next], answer[4][next] = seq, scores[position], queue
+    answer[5][next], answer[6][next] = claim, body
+  else
+    redis.call('ZREM', READY .. dest .. '\t' .. queue, seq)
+    redis.call('HDEL', CLAIMS .. dest, seq)
   end
+end
+if #claims > 0 then
+  lower_oldest(dest, first)
+end
+each('HSET', CLAIMS .. dest, claims)
+for queue, words in pairs(leases) do
+  each('ZADD', READY .. dest .. '\t' .. queue, words)
 end
 return answer

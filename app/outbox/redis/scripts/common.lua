@@ -14,11 +14,20 @@ else
 end
 local input = cmsgpack.unpack(ARGV[3])
 
--- The places in the record of an event, and in the record of one of its deliveries.
-local SOURCE, NAME, ID, TXN, OCCURRENCE, ACCEPTED, UNTIL, VERDICTS, DELIVERIES, TERMS = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-local DEST, STATE, TERM, LIMITED, ATTEMPTS, TOKEN, CLAIMED, UNSURE, REASON, DETAIL, TRACE, SETTLED, UNKNOWN =
-  1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
-local PENDING, DEAD, PURGED = 0, 2, 6
+-- The key map at the top of `store.py` tells what these hold; `records.py` reads the same bytes.
+local EVENT, BODY, READY, CLAIMS, DEADS, QUEUES = P .. ':e:', P .. ':b:', P .. ':r:', P .. ':s:', P .. ':x:', P .. ':k:'
+local OLDEST, COUNTS = P .. ':o', P .. ':n'
+-- pending, dead, accepted at, nonce, remembered until, size of the head that follows
+local EVENT_HEADER, EVENT_SIZE = '>BBI8I4I4I2', 20
+-- number of leads, accepted at, nonce, size of the event that follows; the leads follow that
+local BODY_HEADER, BODY_SIZE = '>BI8I4I4', 17
+-- token, claimed at, unsure since, attempts, unknown answers; why it is tried again follows
+local CLAIM, CLAIM_SIZE = '>I8I8I8I2I2', 28
+-- state, attempts, milliseconds from acceptance to the end, size of the destination's name, size of why; both follow
+local END, END_SIZE = '>BI2I5BI2', 11
+local PENDING, DELIVERED, DEAD, PURGED, LIMITED = 0, 1, 2, 6, 16
+local UNTRIED = struct.pack(CLAIM, 0, 0, 0, 0, 0)
+local CHUNK = 1000
 
 local function text(number)
   return string.format('%.0f', number)
@@ -29,70 +38,314 @@ local function allow_full()
   redis.call('DEL', P .. ':-')
 end
 
-local records, changed = {}, {}
-
-local function record(seq)
-  if records[seq] == nil then
-    local raw = redis.call('GET', P .. ':e:' .. seq)
-    records[seq] = raw and cmsgpack.unpack(raw) or false
+-- Runs a command with many words after its key, some at a time: Lua passes no more than some thousand at once.
+local function each(command, key, words)
+  for first = 1, #words, CHUNK do
+    redis.call(command, key, unpack(words, first, math.min(first + CHUNK - 1, #words)))
   end
-  return records[seq]
 end
 
-local function delivery_of(rec, dest)
-  if rec then
-    for _, delivery in ipairs(rec[DELIVERIES]) do
-      if delivery[DEST] == dest then
-        return delivery
+-- The answers to a command with many words after its key (nil: the words are keys).
+local function fetch(command, key, words)
+  local told = {}
+  for first = 1, #words, CHUNK do
+    local last = math.min(first + CHUNK - 1, #words)
+    local part
+    if key then
+      part = redis.call(command, key, unpack(words, first, last))
+    else
+      part = redis.call(command, unpack(words, first, last))
+    end
+    if first == 1 and last == #words then
+      return part
+    end
+    for position = 1, last - first + 1 do
+      told[first + position - 1] = part[position]
+    end
+  end
+  return told
+end
+
+-- Events and bodies: read once, changed in memory, written together by `write`.
+local events, bodies, changed = {}, {}, {}
+
+local function event_of(seq)
+  if events[seq] == nil then
+    events[seq] = redis.call('GET', EVENT .. seq)
+  end
+  return events[seq]
+end
+
+local function read_events(seqs)
+  local keys, wanted = {}, {}
+  for _, seq in ipairs(seqs) do
+    if events[seq] == nil then
+      events[seq] = false
+      wanted[#wanted + 1] = seq
+      keys[#keys + 1] = EVENT .. seq
+    end
+  end
+  local told = fetch('MGET', nil, keys)
+  for position, seq in ipairs(wanted) do
+    events[seq] = told[position]
+  end
+end
+
+local function change_event(seq, event)
+  events[seq] = event
+  changed[seq] = true
+end
+
+local function body_of(seq)
+  if bodies[seq] == nil then
+    bodies[seq] = redis.call('GET', BODY .. seq)
+  end
+  return bodies[seq]
+end
+
+local function set_body(seq, body)
+  bodies[seq] = body
+  redis.call('SET', BODY .. seq, body)
+end
+
+-- The ends of an event's deliveries: lists {state, attempts, milliseconds, destination, why, first byte, last byte}.
+local function ends_of(event, head_size)
+  local position, found = EVENT_SIZE + head_size + 1, {}
+  while position <= #event do
+    local state, attempts, ms, name_size, why_size, after = struct.unpack(END, event, position)
+    local last = after + name_size + why_size - 1
+    local limited = state >= LIMITED
+    table.insert(found, {
+      limited and state - LIMITED or state, attempts, ms, string.sub(event, after, after + name_size - 1),
+      string.sub(event, after + name_size, last), position, last,
+    })
+    position = last + 1
+  end
+  return found
+end
+
+-- The leads of a body, each {event_id, currency, units, millionths, {{dest, limited, term}...}, terms}.
+local function leads_of(body)
+  local _, _, _, size = struct.unpack(BODY_HEADER, body)
+  return {cmsgpack.unpack(string.sub(body, BODY_SIZE + size + 1))}
+end
+
+-- What is kept of an event, to be read by `records.py`: number, event, body, {dest, claim...} of what is pending.
+local function story(seq)
+  local event = event_of(seq)
+  local pending, _, _, _, _, head_size = struct.unpack(EVENT_HEADER, event)
+  if pending == 0 then
+    return {seq, event, '', {}}
+  end
+  local body, ended, claims = body_of(seq), {}, {}
+  for _, delivery in ipairs(ends_of(event, head_size)) do
+    ended[delivery[4]] = true
+  end
+  for _, lead in ipairs(leads_of(body)) do
+    for _, planned in ipairs(lead[5]) do
+      local claim = not ended[planned[1]] and redis.call('HGET', CLAIMS .. planned[1], seq)
+      if claim then
+        ended[planned[1]] = true
+        table.insert(claims, planned[1])
+        table.insert(claims, claim)
       end
     end
   end
-  return nil
+  return {seq, event, body, claims}
 end
 
-local function has_state(rec, first, second)
-  for _, delivery in ipairs(rec[DELIVERIES]) do
-    if delivery[STATE] == first or delivery[STATE] == second then
-      return true
+-- The first bytes of a digest: they stand for a text where it would cost too much. `places.py` computes the same.
+local function digest(words, first, last)
+  return (string.gsub(string.sub(redis.sha1hex(words), 2 * first - 1, 2 * last), '..', function(pair)
+    return string.char(tonumber(pair, 16))
+  end))
+end
+
+local function mark_of(name)
+  return digest(name, 1, 3)
+end
+
+-- The one that `seq` names has a claim from now on: the oldest that has is not after it.
+local function lower_oldest(dest, seq)
+  if tonumber(redis.call('HGET', OLDEST, dest) or 0) >= seq then
+    redis.call('HSET', OLDEST, dest, text(seq - 1))
+  end
+end
+
+-- Deliveries of a destination that are ready, the oldest instant first: numbers, instants, queues.
+local function first_ready(dest, most)
+  local seqs, scores, queues = {}, {}, {}
+  local known = redis.call('SMEMBERS', QUEUES .. dest)
+  local rows = #known > 1 and {}
+  for _, queue in ipairs(known) do
+    local found =
+      redis.call('ZRANGEBYSCORE', READY .. dest .. '\t' .. queue, '-inf', text(now), 'WITHSCORES', 'LIMIT', 0, most)
+    for position = 1, #found, 2 do
+      if rows then
+        rows[#rows + 1] = {tonumber(found[position + 1]), found[position], queue}
+      else
+        seqs[#seqs + 1], scores[#scores + 1], queues[#queues + 1] = found[position], found[position + 1], queue
+      end
     end
   end
-  return false
+  if rows then
+    table.sort(rows, function(one, other)
+      if one[1] ~= other[1] then
+        return one[1] < other[1]
+      end
+      return tonumber(one[2]) < tonumber(other[2])
+    end)
+    for position = 1, math.min(most, #rows) do
+      local row = rows[position]
+      seqs[position], scores[position], queues[position] = row[2], text(row[1]), row[3]
+    end
+  end
+  return seqs, scores, queues
 end
 
 local sums = {}
 
-local function add(field, by)
-  local sum = (sums[field] or 0) + by
-  if sum > 4e15 or sum < -4e15 then
-    redis.call('HINCRBY', P .. ':n', field, text(sum))
-    sum = 0
+-- Count one delivery into (sign 1) or out of (-1) a state: how many, whole units of money, millionths, bytes.
+local function count(dest, state, sign, currency, units, millionths, size)
+  local states = sums[dest]
+  if not states then
+    states = {}
+    sums[dest] = states
   end
-  sums[field] = sum
+  local currencies = states[state]
+  if not currencies then
+    currencies = {}
+    states[state] = currencies
+  end
+  local sum = currencies[currency]
+  if not sum then
+    sum = {0, 0, 0, 0}
+    currencies[currency] = sum
+  end
+  sum[1] = sum[1] + sign
+  sum[3] = sum[3] + sign * millionths
+  sum[4] = sum[4] + sign * size
+  local total = sum[2] + sign * units
+  if total > 4e15 or total < -4e15 then
+    redis.call('HINCRBY', COUNTS, dest .. '\t' .. state .. '\t' .. currency .. '\tu', text(total))
+    total = 0
+  end
+  sum[2] = total
 end
 
--- Count one delivery into (sign 1) or out of (-1) a state: how many, whole units of money, millionths.
-local function count(dest, state, terms, sign)
-  local field = dest .. '\t' .. state .. '\t' .. (terms[1] or '') .. '\t'
-  add(field .. 'n', sign)
-  if terms[1] then
-    add(field .. 'u', sign * terms[2])
-    add(field .. 'm', sign * terms[3])
+local function write_counts()
+  for dest, states in pairs(sums) do
+    for state, currencies in pairs(states) do
+      local size = 0
+      for currency, sum in pairs(currencies) do
+        local field = dest .. '\t' .. state .. '\t' .. currency .. '\t'
+        size = size + sum[4]
+        if sum[1] ~= 0 then
+          redis.call('HINCRBY', COUNTS, field .. 'n', text(sum[1]))
+        end
+        if sum[2] ~= 0 then
+          redis.call('HINCRBY', COUNTS, field .. 'u', text(sum[2]))
+        end
+        if sum[3] ~= 0 then
+          redis.call('HINCRBY', COUNTS, field .. 'm', text(sum[3]))
+        end
+      end
+      if state == PENDING and size ~= 0 then
+        redis.call('HINCRBY', COUNTS, dest .. '\t0\t\tb', text(size))
+      end
+    end
   end
 end
 
--- Write the counts and the records that changed. An event with nothing left to deliver loses its body.
+-- Write the counts and the events that changed. An event with nothing left to deliver loses its body.
 local function write()
-  for field, sum in pairs(sums) do
-    if sum ~= 0 then
-      redis.call('HINCRBY', P .. ':n', field, text(sum))
+  write_counts()
+  local words, unused = {}, {}
+  for seq in pairs(changed) do
+    local event = events[seq]
+    words[#words + 1] = EVENT .. seq
+    words[#words + 1] = event
+    if string.byte(event, 1) == 0 and string.byte(event, 2) == 0 then
+      unused[#unused + 1] = BODY .. seq
     end
   end
-  for seq in pairs(changed) do
-    local rec = records[seq]
-    if not has_state(rec, PENDING, DEAD) then
-      redis.call('DEL', P .. ':b:' .. seq)
-      rec[TERMS] = {}
+  for first = 1, #words, CHUNK do
+    redis.call('MSET', unpack(words, first, math.min(first + CHUNK - 1, #words)))
+  end
+  for first = 1, #unused, CHUNK do
+    redis.call('DEL', unpack(unused, first, math.min(first + CHUNK - 1, #unused)))
+  end
+end
+
+-- An index: a hash of eight-byte digests, spread over small hashes that Redis packs, one more whenever they fill up
+-- (linear hashing). Bucket `b` of 2^l + s is split from bucket `b - 2^l`.
+local FULL = 48
+local shapes = {}
+
+local function shape_of(kind)
+  local shape = shapes[kind]
+  if not shape then
+    local told = redis.call('HMGET', P, kind .. 'b', kind .. 'n')
+    shape = {tonumber(told[1] or 1), tonumber(told[2] or 0)}
+    shapes[kind] = shape
+  end
+  return shape
+end
+
+local function bucket_of(kind, field)
+  local buckets = shape_of(kind)[1]
+  local half = 1
+  while half * 2 <= buckets do
+    half = half * 2
+  end
+  local hash = struct.unpack('>I4', field)
+  local bucket = hash % (half * 2)
+  if bucket >= buckets then
+    bucket = bucket - half
+  end
+  return P .. ':' .. kind .. ':' .. bucket
+end
+
+local function index_get(kind, field)
+  local packed = redis.call('HGET', bucket_of(kind, field), field)
+  return packed and cmsgpack.unpack(packed)
+end
+
+local function split(kind, shape)
+  local fresh, half = shape[1], 1
+  while half * 2 <= fresh do
+    half = half * 2
+  end
+  local from, to = P .. ':' .. kind .. ':' .. (fresh - half), P .. ':' .. kind .. ':' .. fresh
+  local found, moved, fields = redis.call('HGETALL', from), {}, {}
+  for position = 1, #found, 2 do
+    if struct.unpack('>I4', found[position]) % (half * 2) == fresh then
+      moved[#moved + 1], moved[#moved + 2] = found[position], found[position + 1]
+      fields[#fields + 1] = found[position]
     end
-    redis.call('SET', P .. ':e:' .. seq, cmsgpack.pack(rec))
+  end
+  if #moved > 0 then
+    each('HSET', to, moved)
+    each('HDEL', from, fields)
+  end
+  shape[1] = fresh + 1
+  redis.call('HSET', P, kind .. 'b', shape[1])
+end
+
+local function index_set(kind, field, value)
+  local shape = shape_of(kind)
+  if #value == 0 then
+    shape[2] = shape[2] - redis.call('HDEL', bucket_of(kind, field), field)
+    return
+  end
+  shape[2] = shape[2] + redis.call('HSET', bucket_of(kind, field), field, cmsgpack.pack(value))
+  if shape[2] > FULL * shape[1] then
+    split(kind, shape)
+  end
+end
+
+local function write_shapes()
+  for kind, shape in pairs(shapes) do
+    redis.call('HSET', P, kind .. 'n', text(shape[2]))
   end
 end

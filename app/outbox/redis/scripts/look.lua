@@ -1,16 +1,12 @@
--- Reads the events kept under ids: {{bucket, field}...}. Answers now, then for each a list of seq, record, seq, ...
-local answer = {text(now)}
-for _, item in ipairs(input) do
+-- Reads the events kept under ids: {field...}. Answers for each the stories of what the index names, see `story`.
+local answer = {}
+for position, field in ipairs(input) do
   local found = {}
-  local packed = redis.call('HGET', P .. ':i:' .. item[1], item[2])
-  for _, number in ipairs(packed and cmsgpack.unpack(packed) or {}) do
-    local seq = text(number)
-    local raw = redis.call('GET', P .. ':e:' .. seq)
-    if raw then
-      table.insert(found, seq)
-      table.insert(found, raw)
+  for _, entry in ipairs(index_get('i', field) or {}) do
+    if type(entry) == 'number' and event_of(text(entry)) then
+      table.insert(found, story(text(entry)))
     end
   end
-  table.insert(answer, found)
+  answer[position] = found
 end
 return answer

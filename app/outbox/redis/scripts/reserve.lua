@@ -1,5 +1,5 @@
--- Resolves the ids of transactions: {{bucket, field, source, name, occurrence, id, is asked for, until, is firm,
--- sends conflicts, drop, keep}...}; `until` in seconds. Answers {{code, id, until, made, kind, now}...}.
+-- Resolves the ids of transactions: {{field, source, name, occurrence, id, is asked for, until, is firm, sends
+-- conflicts, drop, keep}...}; `until` in seconds. Answers {{code, id, until, made, kind, now}...}.
 --
 -- A registry entry {name, occurrence, id, until, made, kind} is made by accept as TENTATIVE (an accept that dies before
 -- its event is queued leaves one behind, which a later one may drop), by mint as FIRM; ASIDE ones are only listed.
@@ -47,34 +47,34 @@ end
 
 local answers = {}
 for number, item in ipairs(input) do
-  local key, field, name, occurrence, id = P .. ':t:' .. item[1], item[2], item[4], item[5], item[6]
-  local raw = redis.call('HGET', key, field)
-  local entries = raw and cmsgpack.unpack(raw) or {item[3]}
+  local field, name, occurrence, id, is_asked, till, is_firm = item[1], item[3], item[4], item[5], item[6], item[7], item[8]
+  local sends_conflicts, drop, keep = item[9], item[10], item[11]
+  local entries = index_get('t', field) or {item[2]}
   local is_changed = false
   local code
   local entry, position = find(entries, name, occurrence)
-  if entry and item[11] and dropped(entries, entry, position, item[11]) then
+  if entry and drop and dropped(entries, entry, position, drop) then
     entry = nil
     is_changed = true
   end
   if not entry then
     if id then
-      put(entries, name, occurrence, id, item[8], item[9] and FIRM or TENTATIVE)
+      put(entries, name, occurrence, id, till, is_firm and FIRM or TENTATIVE)
       is_changed = true
       entry = entries[#entries]
       code = NEW
     end
-  elseif entry[4] <= seconds and entry[3] ~= item[12] then
+  elseif entry[4] <= seconds and entry[3] ~= keep then
     code = STALE
-  elseif id and item[7] and entry[3] ~= id then
+  elseif id and is_asked and entry[3] ~= id then
     code = OTHER
-    if item[10] then
-      put(entries, name, occurrence, id, item[8], ASIDE)
+    if sends_conflicts then
+      put(entries, name, occurrence, id, till, ASIDE)
       is_changed = true
     end
   else
     code = KEPT
-    if id and item[9] and entry[6] == TENTATIVE then
+    if id and is_firm and entry[6] == TENTATIVE then
       entry[6] = FIRM
       is_changed = true
     end
@@ -84,11 +84,7 @@ for number, item in ipairs(input) do
     end
   end
   if is_changed then
-    if #entries > 1 then
-      redis.call('HSET', key, field, cmsgpack.pack(entries))
-    else
-      redis.call('HDEL', key, field)
-    end
+    index_set('t', field, #entries > 1 and entries or {})
   end
   if entry then
     answers[number] = {code, entry[3], entry[4], entry[5], entry[6], seconds}
@@ -96,4 +92,5 @@ for number, item in ipairs(input) do
     answers[number] = {0, '', 0, 0, 0, seconds}
   end
 end
+write_shapes()
 return cmsgpack.pack(answers)

@@ -1,67 +1,76 @@
--- Deletes settled events that are neither remembered nor in the journal any more: {after, how many to look at,
--- retention in microseconds, buckets}. Answers how many went and where the next call goes on (0: from the start).
-local after, most, before, buckets = input[1], input[2], now - input[3], input[4]
-local last = tonumber(redis.call('HGET', P, 'seq') or 0)
-local floor = tonumber(redis.call('HGET', P, 'floor') or 0)
-local gone, position = 0, math.max(after, floor)
+-- Forgets settled events the journal need not tell of any more: {how many to look at, retention in microseconds}. An id
+-- that is to be remembered longer keeps a few bytes. Answers how many went, and 1 where a call should follow.
+local most, before = input[1], now - input[2]
+local told = redis.call('HMGET', P, 'seq', 'floor', 'swept')
+local last, floor = tonumber(told[1] or 0), tonumber(told[2] or 0)
+local position = math.max(floor, tonumber(told[3] or 0))
+local is_prefix, gone, deleted = position == floor, 0, {}
 
-local function is_due(rec)
-  if rec[UNTIL] > now or rec[ACCEPTED] > before or has_state(rec, PENDING, DEAD) then
+local function is_due(event, accepted, head_size)
+  if string.byte(event, 1) > 0 or string.byte(event, 2) > 0 or accepted > before then
     return false
   end
-  for _, delivery in ipairs(rec[DELIVERIES]) do
-    if delivery[SETTLED] > before then
+  for _, delivery in ipairs(ends_of(event, head_size)) do
+    if accepted + delivery[3] * 1000 > before then
       return false
     end
   end
   return true
 end
 
--- The same place `app.outbox.redis.places` computes for (source, event_id).
-local function place_of(rec)
-  local hex = redis.sha1hex(rec[SOURCE] .. '\0' .. rec[ID])
-  local field = string.gsub(string.sub(hex, 9, 24), '..', function(pair)
-    return string.char(tonumber(pair, 16))
-  end)
-  return tonumber(string.sub(hex, 5, 8), 16) % buckets, field
-end
-
-local function forget(seq, rec)
-  local bucket, field = place_of(rec)
-  local index = P .. ':i:' .. text(bucket)
-  local packed = redis.call('HGET', index, field)
+local function forget(seq, event, till, head_size)
+  local head = cmsgpack.unpack(string.sub(event, EVENT_SIZE + 1, EVENT_SIZE + head_size))
+  local field = digest(head[1] .. '\0' .. head[3], 5, 12)
   local left = {}
-  for _, number in ipairs(packed and cmsgpack.unpack(packed) or {}) do
-    if text(number) ~= seq then
-      table.insert(left, number)
+  for _, entry in ipairs(index_get('i', field) or {}) do
+    if type(entry) ~= 'number' or text(entry) ~= seq then
+      table.insert(left, entry)
     end
   end
-  if #left > 0 then
-    redis.call('HSET', index, field, cmsgpack.pack(left))
-  else
-    redis.call('HDEL', index, field)
+  if till * 1000000 > now then
+    local marks = {}
+    for _, delivery in ipairs(ends_of(event, head_size)) do
+      table.insert(marks, mark_of(delivery[4]) .. string.char(delivery[1]))
+    end
+    local txn = head[4] and digest(head[4] .. '\0' .. (head[5] or '\1'), 1, 6) or ''
+    table.insert(left, {till, mark_of(head[2]), txn, table.concat(marks)})
   end
-  redis.call('DEL', P .. ':e:' .. seq, P .. ':b:' .. seq)
+  index_set('i', field, left)
+  deleted[#deleted + 1] = EVENT .. seq
+  gone = gone + 1
 end
 
 allow_full()
-local is_prefix = position == floor
-local stop = math.min(last, position + most)
-while position < stop do
-  local seq = text(position + 1)
-  local rec = record(seq)
-  if rec and is_due(rec) then
-    forget(seq, rec)
-    gone = gone + 1
-    rec = false
+local stop, is_young = math.min(last, position + most), false
+local seqs = {}
+for number = position + 1, stop do
+  seqs[#seqs + 1] = text(number)
+end
+read_events(seqs)
+for _, seq in ipairs(seqs) do
+  local event = events[seq]
+  if event then
+    local _, _, accepted, _, till, head_size = struct.unpack(EVENT_HEADER, event)
+    -- Numbers follow acceptance but for the skew of clocks: a minute more and all that come are too young.
+    is_young = accepted > before + 60000000
+    if is_young then
+      break
+    end
+    if is_due(event, accepted, head_size) then
+      forget(seq, event, till, head_size)
+      event = false
+    end
   end
   position = position + 1
-  is_prefix = is_prefix and not rec
+  is_prefix = is_prefix and not event
   if is_prefix then
     floor = position
   end
 end
-if floor > 0 then
-  redis.call('HSET', P, 'floor', text(floor))
+for first = 1, #deleted, CHUNK do
+  redis.call('DEL', unpack(deleted, first, math.min(first + CHUNK - 1, #deleted)))
 end
-return {gone, stop == last and 0 or position}
+local is_end = is_young or position >= last
+redis.call('HSET', P, 'floor', text(floor), 'swept', text(is_end and 0 or position))
+write_shapes()
+return {gone, is_end and 0 or 1}

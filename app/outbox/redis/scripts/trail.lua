@@ -1,6 +1,6 @@
--- Lists the registry entries of transactions: {{bucket, field}...}. Answers a packed list or nothing for each.
+-- Lists the registry entries of transactions: {field...}. Answers a packed list or nothing for each.
 local answer = {}
-for position, item in ipairs(input) do
-  answer[position] = redis.call('HGET', P .. ':t:' .. item[1], item[2])
+for position, field in ipairs(input) do
+  answer[position] = redis.call('HGET', bucket_of('t', field), field)
 end
 return answer
