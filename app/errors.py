@@ -5,6 +5,7 @@
       InvalidEvent         one event cannot be taken; carries its faults as pointers, never values
       StoreUnavailable     nothing can be kept right now: callers answer 503, never 202
         StoreFull          the disk or a limit is reached
+        StoreVanished      what the store held is gone; an empty one was begun
       StoreMismatch        the store was written by something this version cannot share it with
       DestinationError     an adapter was asked for what it cannot do: a fault of ours
 
@@ -167,6 +168,10 @@ class StoreUnavailable(ConveyError):
 
 class StoreFull(StoreUnavailable):
     """The disk, or a configured limit, is full."""
+
+
+class StoreVanished(StoreUnavailable):
+    """Somebody emptied the server, or a replica without the data took over: what waited there is lost."""
 
 
 class StoreMismatch(ConveyError):

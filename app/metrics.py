@@ -162,6 +162,12 @@ SPECS: tuple[Spec, ...] = (
     Spec("outbox_bytes", Gauge, "convey_outbox_bytes", f"Bytes the store occupies. {SHARED}"),
     Spec("outbox_limit_bytes", Gauge, "convey_outbox_limit_bytes", f"Bytes it may occupy; 0 without a limit. {SHARED}"),
     Spec(
+        "store_vanished",
+        Counter,
+        "convey_store_vanished_total",
+        "Times this process found the data of its store gone (emptied, or an empty replica promoted): work was lost.",
+    ),
+    Spec(
         "lane_state",
         Gauge,
         "convey_lane_state",
@@ -220,6 +226,7 @@ class Metrics:
     outbox_oldest_age: Gauge
     outbox_bytes: Gauge
     outbox_limit_bytes: Gauge
+    store_vanished: Counter
     lane_state: Gauge
     worker_progress: Gauge
     leaks: Counter

@@ -16,7 +16,7 @@ from app.config import Role, Settings, check_role, reload_destination
 from app.delivery.lane import Lane
 from app.delivery.sender import Sender
 from app.delivery.worker import Worker
-from app.errors import ConfigError, StoreMismatch, StoreUnavailable
+from app.errors import ConfigError, StoreMismatch, StoreUnavailable, StoreVanished
 from app.ingest import Ingest
 from app.logs import wide_event
 from app.metrics import Metrics
@@ -149,6 +149,9 @@ class Runtime:
                 await self.store.probe()
         except (StoreUnavailable, StoreMismatch, TimeoutError) as error:
             reason = str(error) or "the store does not answer in time"
+            if isinstance(error, StoreVanished):
+                self.metrics.store_vanished.inc()
+                wide_event(log, "store.vanished", level=logging.CRITICAL, detail=reason)
         if self.health.report(reason) and not self.health.is_closing:
             level = logging.INFO if reason is None else logging.ERROR
             wide_event(log, "readiness", level=level, state="unready" if reason else "ready", detail=reason)

@@ -582,7 +582,7 @@ class Load:
 
     def __init__(
         self,
-        url: str,
+        urls: str | Sequence[str],
         *,
         prefix: str,
         seed: int,
@@ -593,9 +593,11 @@ class Load:
         retries: bool = True,
         fire_pixels: Callable[[Sequence[Mapping[str, Any]]], None] | None = None,
     ) -> None:
-        """`give_up` is the share of requests without an answer that are not repeated. Half the orders have pixels."""
-        self._url = url
-        self._port = httpx.URL(url).port or 80
+        """`urls`: each attempt goes to any of them. `give_up` is the share of requests without an answer that are not
+        repeated. Half the orders have pixels.
+        """
+        self._urls = [urls] if isinstance(urls, str) else list(urls)
+        self._ports = [httpx.URL(url).port or 80 for url in self._urls]
         self._prefix = prefix
         self._seed = seed
         self._largest_batch = largest_batch
@@ -652,7 +654,7 @@ class Load:
 
     def _run(self, client: int) -> None:
         dice = random.Random(f"{self._seed}-client-{client}")
-        with httpx.Client(base_url=self._url, headers={"authorization": f"Bearer {KEY}", **JSON}, timeout=15) as http:
+        with httpx.Client(headers={"authorization": f"Bearer {KEY}", **JSON}, timeout=15) as http:
             while not self._stopping.is_set():
                 batch = self._take(1 if dice.random() < 0.5 else dice.randint(2, self._largest_batch))
                 early, late = self._pixels(batch, dice)
@@ -690,7 +692,8 @@ class Load:
         body = body_of(batch)
         while not self._cut_off.is_set():
             try:
-                reply = http.post("/v1/events", content=body)
+                url = self._urls[0] if len(self._urls) == 1 else dice.choice(self._urls)
+                reply = http.post(f"{url}/v1/events", content=body)
             except httpx.TransportError as error:
                 self._note(type(error).__name__)
                 has_left = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
@@ -706,7 +709,7 @@ class Load:
                         self.wrong.append(f"{reply.status_code}: {reply.text[:300]}")
                     break
             self._cut_off.wait(0.02 + 0.03 * dice.random())
-            while not (is_listening(self._port) or self._cut_off.is_set()):
+            while not (any(map(is_listening, self._ports)) or self._cut_off.is_set()):
                 self._cut_off.wait(0.02)
         with self._lock:
             self.given_up |= {order.event_id: order for order in batch}

@@ -48,7 +48,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from app.dedup.port import IdKey, KeptContext, MintedId
-from app.errors import Outcome, StoreUnavailable
+from app.errors import Outcome, StoreUnavailable, StoreVanished
 from app.model import Accepted, Delivery, Plan, Settlement, from_epoch
 from app.outbox.address import Address, parse_url
 from app.outbox.port import PENDING, Backlog, DeadFilter, DeadLetter, DeadPage, EventState, Ledger, Memo, Note
@@ -405,7 +405,7 @@ class RedisStore:
             await self._reopen()
             self._registry = ids.Sweep(self._link)
             await self._learn()
-            raise StoreUnavailable("the data of the store had vanished from the server: an empty one was begun")
+            raise StoreVanished("the data of the store had vanished from the server: an empty one was begun")
         await self._learn()
 
     async def unroutable(self, destinations: Collection[str]) -> Mapping[str, int]:
