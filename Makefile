@@ -8,7 +8,7 @@ PYTEST_ARGS ?= -n 3 --dist worksteal
 EXACT := app/consent/*,app/hashing/*,app/delivery/retry.py,app/pipeline.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format unit bench lock clean
+.PHONY: help install run test check format unit chaos bench lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ format: $(VENV)/.dev  ## format and fix what can be fixed; write the generated p
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/python scripts/generate_docs.py
+
+chaos: $(VENV)/.dev  ## break many processes, Redis, a Sentinel group and a cluster for a quarter of an hour; prints the figures
+	@sh scripts/get_redis.sh >/dev/null || [ "$${CI:-}" != true ]
+	CONVEY_CHAOS=long $(BIN)/python -m pytest -n 0 -q tests/chaos
 
 bench: $(VENV)/.dev  ## CPU per event against a straight-line script, accept rate against an empty 202
 	$(BIN)/python -m bench.run

@@ -108,14 +108,14 @@ class Runtime:
                 await sender.close()
 
     async def until_failed_or(self, stop: asyncio.Event) -> None:
-        """Return when `stop` is set; raise when the worker fails, so that the process ends and is started anew."""
+        """Return when `stop` is set; raise when a task of ours fails, so that the process ends and is started anew."""
         stopping = asyncio.ensure_future(stop.wait())
-        working = {self._working} if self._working is not None else set()
+        running = {task for task in (self._working, self._watching) if task is not None}
         try:
-            await asyncio.wait({stopping, *working}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({stopping, *running}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.cancel()
-        for task in working:
+        for task in running:
             if task.done():
                 task.result()
 

@@ -12,7 +12,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError,
 
 from app.errors import StoreMismatch, StoreUnavailable
 from app.logs import wide_event
-from app.outbox.redis.link import META, Durability, Link, tag, unavailable
+from app.outbox.redis.link import META, Durability, Link, tag, talking, unavailable
 
 VERSION = 1
 """Of the keys, the records and the scripts; all change together."""
@@ -105,7 +105,8 @@ async def check_server(client: Any, level: Level) -> tuple[bool, list[str]]:
 
 
 async def _info(client: Any) -> dict[str, str]:
-    text = await client.execute_command("INFO", "everything")
+    async with talking(client):
+        text = await client.execute_command("INFO", "everything")
     if isinstance(text, dict):
         return {str(name): str(value) for name, value in text.items()}
     lines = bytes(text).decode().splitlines()
@@ -168,8 +169,9 @@ async def _claim_partitions(link: Link) -> int:
     try:
         for partition in range(link.partitions):
             client = link.nodes.client(tag(partition))
-            made += await client.hsetnx(tag(partition), "store", link.identity)
-            kept = await client.hget(tag(partition), "store")
+            async with talking(client):
+                made += await client.hsetnx(tag(partition), "store", link.identity)
+                kept = await client.hget(tag(partition), "store")
             if kept != link.identity:
                 raise StoreMismatch("the partitions of the store belong to different stores: data was mixed or lost")
     except (RedisError, OSError, TimeoutError) as error:

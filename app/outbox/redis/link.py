@@ -102,6 +102,21 @@ def unavailable(error: Exception) -> StoreUnavailable:
     return wrapped
 
 
+@asynccontextmanager
+async def talking(client: Redis) -> AsyncIterator[None]:
+    """Makes what uvloop says of a connection that was reset under it what it is, and drops that connection.
+
+    The driver lets the RuntimeError pass and puts the dead connection back, for the next call to fail on.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "closed" not in str(error):
+            raise
+        await client.connection_pool.disconnect(inuse_connections=False)
+        raise LostConnection("the connection was reset") from error
+
+
 class Link:
     """The servers of one store, and what every script call carries."""
 
@@ -135,7 +150,7 @@ class Link:
             raise StoreUnavailable("the store is closed")
         self._busy += 1
         try:
-            async with client.pipeline(transaction=False) as pipe:
+            async with talking(client), client.pipeline(transaction=False) as pipe:
                 yield pipe
         finally:
             self._busy -= 1
