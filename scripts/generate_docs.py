@@ -26,6 +26,7 @@ from app.config import sections, source, store  # noqa: E402
 from app.destinations.registry import destinations  # noqa: E402
 from app.units import SIZE_PATTERN, spell_duration, spell_size  # noqa: E402
 from scripts import dashboards  # noqa: E402
+from scripts.chart_page import chart_page  # noqa: E402
 from scripts.pages import api_page, metrics_page  # noqa: E402
 
 NOTE = "<!-- Made by scripts/generate_docs.py; edit the models, then run `make format`. -->\n"
@@ -211,6 +212,7 @@ def main(arguments: list[str] | None = None) -> int:
     check = parser.parse_args(arguments).check
     stale = 0
     made_from_code = {f"docs/{name}": page() for name, page in PAGES.items()} | dashboards.pages()
+    made_from_code["helm/convey/README.md"] = chart_page()
     for name, made in made_from_code.items():
         path = ROOT / name
         kept = path.read_text("utf-8") if path.exists() else ""

@@ -27,11 +27,25 @@ def require(tool: str) -> str:
     """The path of a binary. Without it the test is skipped, in CI it fails."""
     found = find(tool)
     if found is None:
-        words = f"no {tool}: run scripts/get_tools.sh, or install it"
-        if os.environ.get("CI") == "true":
-            pytest.fail(words)
-        pytest.skip(words)
+        _missing(tool)
+    assert found is not None
     return found
+
+
+def find_crds() -> Path:
+    """The folder of the published schemas of custom resources. Without it the test is skipped, in CI it fails."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = cache / "convey" / "tools" / "crds"
+    if not (folder / "node_modules").is_dir():
+        _missing("schemas of custom resources")
+    return folder
+
+
+def _missing(what: str) -> None:
+    words = f"no {what}: run scripts/get_tools.sh, or install it"
+    if os.environ.get("CI") == "true":
+        pytest.fail(words)
+    pytest.skip(words)
 
 
 def run(tool: str, *arguments: str | Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,6 @@
     deliveries    one row per event x destination for the whole of its life: queue entry first, journal entry after
     lane_book     notes about the lanes, by name, with a version and perhaps an end
     minted        ids handed out for a transaction before its event came
-    memos         what delivering remembers beyond a delivery's end, by book and name; some are due at an instant
     contexts      what the checkout page knew of an order, until its time is over
     counts        the ledger: (lane, state, currency) -> deliveries and amount
 
@@ -116,16 +115,6 @@ CREATE TABLE contexts (
   PRIMARY KEY (source, txn)
 ) WITHOUT ROWID;
 CREATE INDEX contexts_until ON contexts (until);
-CREATE TABLE memos (
-  book TEXT NOT NULL,
-  name TEXT NOT NULL,
-  value BLOB NOT NULL,
-  until INTEGER NOT NULL,
-  due_at INTEGER,
-  PRIMARY KEY (book, name)
-) WITHOUT ROWID;
-CREATE INDEX memos_due ON memos (book, due_at) WHERE due_at IS NOT NULL;
-CREATE INDEX memos_until ON memos (until);
 CREATE TABLE counts (
   lane INTEGER NOT NULL,
   state TEXT NOT NULL,
