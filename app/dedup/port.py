@@ -1,4 +1,4 @@
-"""The id registry: which event_id an event of a transaction has, whoever asks first."""
+"""The id registry: which event_id an event has, whoever asks first, and which sides reported it under that id."""
 
 from __future__ import annotations
 
@@ -59,6 +59,74 @@ class IdStore(Protocol):
 
     async def contexts(self, source: str, transactions: Collection[str]) -> Mapping[str, bytes]:
         """The contexts kept for these orders of one source, by transaction; those that have none are absent.
+
+        Raises: StoreUnavailable.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class SideReport:
+    """One side's sighting of an event, as bytes (`app.dedup.pairs`)."""
+
+    source: str
+    event_id: str
+    side: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DuePair:
+    """A pair that is to be judged. `sides` by name, `counted` as it was counted last; `version` guards the judging."""
+
+    source: str
+    event_id: str
+    sides: Mapping[str, bytes]
+    counted: Mapping[str, int]
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedPair:
+    """What a pair counts as from now on, in place of what it counted as before."""
+
+    pair: DuePair
+    counts: Mapping[str, int]
+
+
+class PairStore(Protocol):
+    """Remembers which sides reported an event, and the counts of what became of such pairs."""
+
+    async def report(self, reports: Sequence[SideReport], due_at: datetime, until: datetime) -> int:
+        """Keep the first report of each side, durably; returns how many were new.
+
+        A pair is due at `due_at` when it is new, and at once when a side joins one that was judged before. It is
+        forgotten after `until`, reckoned from its first report; its counts stay.
+
+        Raises: StoreUnavailable.
+        """
+
+    async def sides(self, source: str, event_ids: Collection[str]) -> Mapping[str, Mapping[str, bytes]]:
+        """The sides that reported these events, by event_id; events nobody reported are absent.
+
+        Raises: StoreUnavailable.
+        """
+
+    async def due_pairs(self, limit: int) -> Sequence[DuePair]:
+        """Pairs that are due, the longest due first. Several callers may be given the same.
+
+        Raises: StoreUnavailable.
+        """
+
+    async def count_pairs(self, judged: Sequence[JudgedPair]) -> int:
+        """Count each pair as judged instead of as before, if nothing happened to it since; returns how many were.
+
+        One atomic step for each: a pair is counted once, whoever judges it and however often.
+
+        Raises: StoreUnavailable.
+        """
+
+    async def tallies(self) -> Mapping[str, int]:
+        """Every count that is not zero, by key (`app.dedup.pairs.tally_key`).
 
         Raises: StoreUnavailable.
         """

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 
-from app.dedup.port import IdStore
+from app.dedup.port import IdStore, PairStore
 from app.errors import FINAL_OUTCOMES, Outcome, Reason
 from app.model import Accepted, Budget, Delivery, Plan, Settlement, Verdict
 from app.outbox.shares import EVERYTHING, Choice
@@ -260,6 +260,10 @@ class LaneBook(Protocol):
 
 class Store(Outbox, Journal, IdStore, LaneBook, Protocol):
     """One engine, opened: all of these over one store. `app.stores` opens it, everything else is handed it."""
+
+    @property
+    def pairs(self) -> PairStore:
+        """Which sides reported an event."""
 
     async def close(self) -> None:
         """Finish what was begun, release the store. Nothing may be called afterwards."""

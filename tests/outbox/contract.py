@@ -18,12 +18,15 @@ from tests.outbox.contract_dead import Dying
 from tests.outbox.contract_ids import Identifying
 from tests.outbox.contract_journal import Telling
 from tests.outbox.contract_lease import Claiming
+from tests.outbox.contract_pairs import Pairing
 from tests.outbox.contract_settle import Settling
 from tests.outbox.contract_survival import Surviving
 from tests.outbox.support import BodyCount
 
 
-class StoreContract(Accepting, Identifying, Claiming, Settling, Dying, Telling, Remembering, Surviving, Noting):
+class StoreContract(
+    Accepting, Identifying, Claiming, Settling, Dying, Telling, Remembering, Pairing, Surviving, Noting
+):
     """Every promise of the ports, in one class."""
 
     @pytest.fixture

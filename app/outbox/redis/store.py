@@ -23,6 +23,9 @@ transaction). Every key of partition n begins with the tag `{c:n}`, so a script 
                      id is remembered for: {until, name} and whose it is, of a minted id; and the marks and states of
                      its destinations too, of an event the journal forgot
     {c:n}:t:<b>      hash of transactions: 8 bytes of digest -> source and the entries (name, occurrence, id, ...)
+    {c:n}:w:<digest> hash: the sides that reported an event, and what the pair was counted as; the server deletes it
+    {c:n}:wd         sorted set: pairs to be judged, by the instant they are due
+    {c:n}:wt         hash: what became of pairs, by day, source, event name, destination and verdict
     {c:n}:c:<digest> the context of an order: until when, and the body; the server deletes it then
     {c:meta}         hash: schema version, partitions, store (identity), kept secrets
     {c:meta}:sources, {c:meta}:destinations    sets of names
@@ -56,6 +59,7 @@ from app.outbox.redis.claims import Claims, claim_item
 from app.outbox.redis.counts import ledger_of
 from app.outbox.redis.link import META, Call, Link, encode
 from app.outbox.redis.nodes import nodes_of
+from app.outbox.redis.pairs import RedisPairs
 from app.outbox.redis.places import from_us
 from app.outbox.redis.turns import Turns
 from app.outbox.shares import EVERYTHING, Choice
@@ -86,6 +90,7 @@ class RedisStore:
         self._size = 0
         self._registry = ids.Sweep(link)
         self._claims = Claims(link)
+        self.pairs = RedisPairs(link)
         self._claiming: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._wakes: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._naming = asyncio.Lock()

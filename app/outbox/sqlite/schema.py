@@ -9,6 +9,9 @@
     lane_book     notes about the lanes, by name, with a version and perhaps an end
     minted        ids handed out for a transaction before its event came
     contexts      what the checkout page knew of an order, until its time is over
+    pairs         events both sides may report: when each is to be judged, and what it was counted as
+    sightings     one row per side that reported such an event
+    tallies       what became of pairs, by day, source, event name, destination and verdict
     counts        the ledger: (lane, state, currency) -> deliveries and amount
 
 `deliveries` is indexed by (queue, ready_at) among the pending only, so a claim reads what it takes and nothing else,
@@ -115,6 +118,24 @@ CREATE TABLE contexts (
   PRIMARY KEY (source, txn)
 ) WITHOUT ROWID;
 CREATE INDEX contexts_until ON contexts (until);
+CREATE TABLE pairs (
+  id INTEGER PRIMARY KEY,
+  source TEXT NOT NULL,
+  event_id TEXT NOT NULL,
+  due_at INTEGER,
+  counted TEXT NOT NULL,
+  until INTEGER NOT NULL,
+  UNIQUE (source, event_id)
+);
+CREATE INDEX pairs_due ON pairs (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX pairs_until ON pairs (until);
+CREATE TABLE sightings (
+  pair INTEGER NOT NULL,
+  side TEXT NOT NULL,
+  body BLOB NOT NULL,
+  PRIMARY KEY (pair, side)
+) WITHOUT ROWID;
+CREATE TABLE tallies (key TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE counts (
   lane INTEGER NOT NULL,
   state TEXT NOT NULL,

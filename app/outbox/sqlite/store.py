@@ -30,7 +30,7 @@ from app.outbox.port import (
     Note,
 )
 from app.outbox.shares import EVERYTHING, Choice
-from app.outbox.sqlite import book, claims, contexts, dead, queries, schema
+from app.outbox.sqlite import book, claims, contexts, dead, pairs, queries, schema
 from app.outbox.sqlite.accept import Acceptance, Prepared, Warm, find, from_us, mint, to_us
 from app.outbox.sqlite.counts import Counts, Delta
 from app.outbox.sqlite.files import FileLock, is_disk_low, is_same_file, refuse_network_file_system
@@ -78,6 +78,7 @@ class SqliteStore:
         self._reader = _connect(path, read_only=True)
         self._read_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="convey-read")
         self._writer = GroupWriter(connection, self._committed, self._rolled_back)
+        self.pairs = pairs.SqlitePairs(self._writer, self._read, now)
 
     @classmethod
     async def open(
@@ -299,6 +300,7 @@ class SqliteStore:
         now = to_us(self._now())
         minted = connection.execute("DELETE FROM minted WHERE remember_until <= ?", (now,)).rowcount
         contexts.forget(connection, now)
+        pairs.forget(connection, self._now())
         seen = [
             event
             for (event,) in connection.execute(
