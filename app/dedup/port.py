@@ -117,8 +117,8 @@ class PairStore(Protocol):
         Raises: StoreUnavailable.
         """
 
-    async def count_pairs(self, judged: Sequence[JudgedPair]) -> int:
-        """Count each pair as judged instead of as before, if nothing happened to it since; returns how many were.
+    async def count_pairs(self, judged: Sequence[JudgedPair]) -> Sequence[bool]:
+        """Count each pair as judged instead of as before, if nothing happened to it since; returns which were.
 
         One atomic step for each: a pair is counted once, whoever judges it and however often.
 

@@ -58,7 +58,7 @@ class RedisPairs:
         rows.sort(key=lambda row: float(row[0]))
         return [_pair(_fields(kept)) for _, _, kept in rows[:limit]]
 
-    async def count_pairs(self, judged: Sequence[JudgedPair]) -> int:
+    async def count_pairs(self, judged: Sequence[JudgedPair]) -> Sequence[bool]:
         """See `PairStore.count_pairs`."""
         asked = []
         for each in judged:
@@ -68,11 +68,11 @@ class RedisPairs:
             asked.append(
                 (place.partition, (place.field, pair.version, orjson.dumps(each.counts).decode(), steps)),
             )
-        done = 0
+        done = []
         for answer in await self._link.scatter("judged", asked, list, durable=True) if asked else ():
             if isinstance(answer, StoreUnavailable):
                 raise answer
-            done += int(answer)
+            done.append(answer == 1)
         return done
 
     async def tallies(self) -> Mapping[str, int]:

@@ -53,16 +53,18 @@ class SqlitePairs:
         """See `PairStore.due_pairs`."""
         return await self._read(lambda connection: due(connection, limit, to_us(self._now())))
 
-    async def count_pairs(self, judged: Sequence[JudgedPair]) -> int:
+    async def count_pairs(self, judged: Sequence[JudgedPair]) -> Sequence[bool]:
         """See `PairStore.count_pairs`."""
-        return await self._writer.do(_count, judged, len(judged)) if judged else 0
+        return await self._writer.do(_count, judged, len(judged)) if judged else []
 
     async def tallies(self) -> Mapping[str, int]:
         """See `PairStore.tallies`."""
         return await self._read(tallies)
 
 
-def _count(connection: sqlite3.Connection, calls: Sequence[Sequence[JudgedPair]]) -> tuple[Sequence[int], None]:
+def _count(
+    connection: sqlite3.Connection, calls: Sequence[Sequence[JudgedPair]]
+) -> tuple[Sequence[Sequence[bool]], None]:
     return [count(connection, judged) for judged in calls], None
 
 
@@ -115,9 +117,9 @@ def due(connection: sqlite3.Connection, limit: int, now: int) -> Sequence[DuePai
     ]
 
 
-def count(connection: sqlite3.Connection, judged: Iterable[JudgedPair]) -> int:
-    """Count pairs as judged, those that no side joined and nobody judged meanwhile."""
-    done = 0
+def count(connection: sqlite3.Connection, judged: Iterable[JudgedPair]) -> Sequence[bool]:
+    """Count pairs as judged, those that no side joined and nobody judged meanwhile; returns which."""
+    done = []
     for each in judged:
         pair = each.pair
         taken = connection.execute(
@@ -130,7 +132,7 @@ def count(connection: sqlite3.Connection, judged: Iterable[JudgedPair]) -> int:
                 "INSERT INTO tallies VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET number = number + ?2",
                 list(change(pair.counted, each.counts).items()),
             )
-        done += taken
+        done.append(taken == 1)
     return done
 
 
