@@ -16,8 +16,13 @@ from typing import Any, Literal
 import msgspec
 
 from app import facts
+from app.consent.codes import Code as ConsentCode
+from app.consent.codes import Malformed
+from app.consent.jurisdiction import Place, Regime, in_country, place, settle
+from app.consent.needs import ConsentNeeds, ConsentOptions
 from app.consent.policy import ConsentDecision, decide
 from app.consent.signals import ConsentSignals, read_signals
+from app.consent.tcf import CLOCK_LEEWAY
 from app.dedup.event_id import DEFAULT_TEMPLATE, derive, derive_without_key
 from app.dedup.registry import faults_of_ids
 from app.destinations.base import DEDUP_WINDOW, Admit, Destination
@@ -28,6 +33,7 @@ from app.hashing.identity import hash_identity
 from app.hashing.ids import lead_id
 from app.hashing.leaks import Guarded, find_in_id, guard_event
 from app.hashing.options import HashingOptions
+from app.hashing.places import country
 from app.model import (
     Budget,
     ConsentFacts,
@@ -51,12 +57,16 @@ TWIN_SOURCES = frozenset({"website", "app"})
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One configured destination as a source sees it. `is_routed` is false where the source does not use it."""
+    """One configured destination as a source sees it. `is_routed` is false where the source does not use it.
+
+    `needs` is what consent must allow before it gets an event.
+    """
 
     name: str
     destination: Destination[Any]
     settings: Any
     is_routed: bool = True
+    needs: ConsentNeeds = field(default_factory=ConsentNeeds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +77,7 @@ class SourcePolicy:
     routes: tuple[Route, ...]
     dedup_window: timedelta = DEDUP_WINDOW
     has_pixel: bool = True
-    consent_policy: Literal["strict"] = "strict"
+    consent: ConsentOptions = field(default_factory=ConsentOptions)
     leak_policy: Literal["redact", "reject", "report"] = "redact"
     sends_conflicts: bool = False
     event_id_template: str = DEFAULT_TEMPLATE
@@ -108,9 +118,10 @@ def plan(event: Event, policy: SourcePolicy, forms: frozenset[Form], now: dateti
     if faults:
         raise InvalidEvent(faults)
 
-    signals, told_of_consent = read_signals(event.consent)
+    signals, told_of_consent = read_signals(event.consent, _collected_at(event, now))
     warnings += told_of_consent
-    gates = _gates(event, policy, signals)
+    where = _where(event, policy.consent)
+    gates = _gates(event, policy, signals, where, now)
     transaction = transaction_of(event)
     identity = HashedIdentity()
     if transaction is None or any(decision.outcome is Outcome.QUEUED for decision in gates.values()):
@@ -222,11 +233,54 @@ def _app_data(event: Event, warnings: list[Warn]) -> dict[str, Any] | None:
     return kept or None
 
 
-def _gates(event: Event, policy: SourcePolicy, signals: ConsentSignals) -> Mapping[str, ConsentDecision]:
+def _collected_at(event: Event, now: datetime) -> datetime | Malformed | None:
+    """When the shopper chose, as stated; no instant that lies ahead or cannot be read counts."""
+    if event.consent.collected_at is None:
+        return None
+    read = facts.event_time(event.consent.collected_at, now)
+    if isinstance(read, Fault) or read[0] > now + CLOCK_LEEWAY:
+        return Malformed(ConsentCode.COLLECTED_AT_MALFORMED)
+    return read[0]
+
+
+def _where(event: Event, options: ConsentOptions) -> tuple[Regime, Place | None]:
+    """The regime an event is judged in. What it says itself goes before the source's default."""
+    stated: list[Place | None] = []
+    if event.consent.jurisdiction:
+        stated.append(place(event.consent.jurisdiction))
+    region = _only(event.user.state)
+    for text in _texts(event.user.country):
+        code = country(text)
+        found = None if isinstance(code, Code) else in_country(code, region)
+        if found is not None or not event.consent.jurisdiction:
+            stated.append(found)
+    return settle(stated, options.default_place, options.opt_in, options.opt_out)
+
+
+def _texts(values: str | list[str | None] | None) -> list[str]:
+    return [text for text in ([values] if isinstance(values, str) else values or ()) if text]
+
+
+def _only(values: str | list[str | None] | None) -> str | None:
+    """The one text there is; None when there are several, or none."""
+    texts = _texts(values)
+    return texts[0] if len(texts) == 1 else None
+
+
+def _gates(
+    event: Event,
+    policy: SourcePolicy,
+    signals: ConsentSignals,
+    where: tuple[Regime, Place | None],
+    now: datetime,
+) -> Mapping[str, ConsentDecision]:
     """What routing, test mode and consent say, by destination: the reasons that come before the adapter's own."""
     gates = {}
-    consent = decide(signals, policy.consent_policy)
+    decided: dict[ConsentNeeds, ConsentDecision] = {}
     for route in policy.routes:
+        consent = decided.get(route.needs)
+        if consent is None:
+            consent = decided[route.needs] = decide(signals, route.needs, policy.consent, where, now)
         if not route.is_routed or (event.destinations is not None and route.name not in event.destinations):
             gates[route.name] = ConsentDecision(Outcome.SKIPPED, Reason.NOT_ROUTED)
         elif event.test and not route.destination.has_test_mode(route.settings):

@@ -92,20 +92,24 @@ class UserData(WireModel):
 class Consent(WireModel):
     """What the shopper allowed, as the shop knows it. Judged in `app.consent`, so the types here are loose."""
 
-    jurisdiction: Word | None = None
-    collected_at: Any = None
-    purposes: Any = None
+    jurisdiction: Word | None = Field(None, description="Where the shopper is: DE, US-CA; EEA for any of its states.")
+    collected_at: Any = Field(None, description="When the shopper chose; RFC 3339 with offset, or Unix seconds.")
+    purposes: Any = Field(None, description='Your own purposes, each true or false, such as {"ads": true}.')
     ad_storage: Any = Field(None, description="true, false or null.", json_schema_extra={"type": "boolean"})
     ad_user_data: Any = Field(None, description="true, false or null.", json_schema_extra={"type": "boolean"})
     ad_personalization: Any = Field(None, description="true, false or null.", json_schema_extra={"type": "boolean"})
-    tcf: Any = None
-    ac: Any = None
-    gpp: Any = None
-    us_privacy: Any = None
-    gpc: Any = None
-    onetrust_groups: Any = None
-    shopify: Any = None
-    child: Any = None
+    gcs: Any = Field(None, description="Google's gcs parameter, such as G111.")
+    gcd: Any = Field(None, description="Google's gcd parameter, such as 13r3r3r3r5l1.")
+    tcf: Any = Field(None, description="TC string of IAB Europe's framework, 2.2 or later.")
+    ac: Any = Field(None, description="Google's Additional Consent string; counts beside a TC string only.")
+    gpp: Any = Field(None, description="GPP string.")
+    us_privacy: Any = Field(None, description="US Privacy string, such as 1YNN.")
+    gpc: Any = Field(None, description="Global privacy control, copied from the browser: true, or the 1 of Sec-GPC.")
+    onetrust_groups: Any = Field(
+        None, description="OneTrust's OptanonConsent cookie, its groups, or its active groups."
+    )
+    shopify: Any = Field(None, description="Shopify's customerPrivacy: marketingAllowed, saleOfDataAllowed, …")
+    child: Any = Field(None, description="true for a known child without a parent's consent.")
 
 
 class Content(WireModel):

@@ -62,7 +62,7 @@ def _from_text(text: str) -> OneTrustGroups | Malformed:
     text = unquote(text)
     if ":" in text:
         return _from_pairs(text)
-    return _active([name for name in text.split(",") if name])
+    return _active([name for name in text.split(",") if name]) if text else _MALFORMED
 
 
 def _from_cookie(fields: Mapping[str, Any]) -> OneTrustGroups | Malformed:
@@ -105,7 +105,7 @@ def _active(names: list[Any]) -> OneTrustGroups | Malformed:
     return OneTrustGroups(dict.fromkeys(names, True), is_active_list=True)
 
 
-def _count(value: Any) -> int | None | Malformed:
+def _count(value: Any) -> int | Malformed | None:
     if value is None:
         return None
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value, re.ASCII):
