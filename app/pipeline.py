@@ -286,7 +286,7 @@ def _gates(
         elif event.test and not route.destination.has_test_mode(route.settings):
             gates[route.name] = ConsentDecision(Outcome.SKIPPED, Reason.TEST_MODE_MISSING)
         elif consent.limited and not route.destination.is_limited_supported:
-            gates[route.name] = ConsentDecision(Outcome.DENIED, Reason.US_OPT_OUT, "LIMITED_UNSUPPORTED")
+            gates[route.name] = ConsentDecision(Outcome.DENIED, Reason.US_OPT_OUT, ConsentCode.LIMITED_UNSUPPORTED)
         else:
             gates[route.name] = consent
     return gates

@@ -30,11 +30,13 @@ def source_policy(settings: Settings, source: SourceConfig) -> SourcePolicy:
                 known[destination.type],
                 destination.settings,
                 source.destinations is None or destination.name in source.destinations,
+                destination.consent,
             )
             for destination in settings.destinations
         ),
         dedup_window=source.dedup_window,
         has_pixel=source.pixel,
+        consent=settings.consent_of(source),
         leak_policy=source.leak_policy,
         sends_conflicts=source.on_conflict == "send",
         event_id_template=source.event_id_template,

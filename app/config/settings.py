@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +11,12 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from app.config.checks import DestinationPart, SourcePart, cross_check
+from app.config.consent import (
+    ConsentConfig,
+    consent_needs,
+    consent_options,
+    summary_of,
+)
 from app.config.faults import faults_of, unknown_key
 from app.config.sections import (
     HEAD_FIELDS,
@@ -22,13 +28,19 @@ from app.config.sections import (
 from app.config.source import SourceConfig
 from app.config.store import StoreConfig
 from app.config.tree import CONFIG_VARIABLE, Notes, join, overlay, parse_flow, read_files, read_yaml, resolve
+from app.consent.needs import ConsentNeeds, ConsentOptions
 from app.destinations.base import Destination, DestinationSettings
 from app.destinations.registry import destinations as known_destinations
 from app.errors import ConfigError, Fault
 from app.outbox.address import shown_url
 from app.units import spell_duration
 
-SECTIONS: Mapping[str, type[BaseModel]] = {"server": ServerConfig, "logging": LoggingConfig, "store": StoreConfig}
+SECTIONS: Mapping[str, type[BaseModel]] = {
+    "server": ServerConfig,
+    "logging": LoggingConfig,
+    "store": StoreConfig,
+    "consent": ConsentConfig,
+}
 _TOP = frozenset({*SECTIONS, "sources", "destinations"})
 _MASK = "********"
 
@@ -72,6 +84,7 @@ class DestinationConfig:
     type: str
     settings: DestinationSettings
     tuning: Tuning = Tuning()
+    consent: ConsentNeeds = field(default_factory=ConsentNeeds)
     secret_files: tuple[Path, ...] = ()
     path: str = field(default="", repr=False, compare=False)
     origin: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -89,6 +102,7 @@ class Settings:
     server: ServerConfig
     logging: LoggingConfig
     store: StoreConfig
+    consent: ConsentConfig
     sources: tuple[SourceConfig, ...]
     destinations: tuple[DestinationConfig, ...]
     disabled: tuple[str, ...] = ()
@@ -102,6 +116,10 @@ class Settings:
             lane for lane in self.destinations if source.destinations is None or lane.name in source.destinations
         )
 
+    def consent_of(self, source: SourceConfig) -> ConsentOptions:
+        """The choices under which a source's events are judged."""
+        return consent_options(self.consent, source.consent, source.consent_policy)
+
     def summary(self) -> dict[str, Any]:
         """What is configured, fit for a log: plain values, secrets and whatever came by reference masked."""
         shown: dict[str, Any] = {name: self._shown(getattr(self, name), name) for name in SECTIONS}
@@ -112,6 +130,7 @@ class Settings:
                 "name": lane.name,
                 "type": lane.type,
                 **lane.tuning.summary(),
+                "consent": summary_of(lane.consent),
                 **self._shown(lane.settings, lane.path),
             }
             for lane in self.destinations
@@ -173,10 +192,12 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     assert isinstance(store, StoreConfig)
     assert isinstance(sections["server"], ServerConfig)
     assert isinstance(sections["logging"], LoggingConfig)
+    assert isinstance(sections["consent"], ConsentConfig)
     return Settings(
         server=sections["server"],
         logging=sections["logging"],
         store=store,
+        consent=sections["consent"],
         sources=tuple(part.value for part in sources if part.value is not None),
         destinations=tuple(lane for _, lane in parts if lane is not None),
         disabled=tuple(part.name for part, lane in parts if lane is None and part.name is not None),
@@ -198,9 +219,7 @@ def reload_destination(settings: Settings, name: str) -> DestinationConfig:
     fresh = _adapter_settings(kind, lane.origin, lane.path, notes)
     if fresh is None or notes.faults:
         raise ConfigError(_told_once(notes))
-    return DestinationConfig(
-        lane.name, lane.type, fresh, lane.tuning, tuple(notes.files.values()), lane.path, lane.origin
-    )
+    return replace(lane, settings=fresh, secret_files=tuple(notes.files.values()))
 
 
 def _items(value: Any, path: str, notes: Notes) -> list[Any]:
@@ -259,8 +278,9 @@ def _destination(
         retry_cap=head.retry.cap,
         max_attempts=head.retry.max_attempts,
     )
+    needs = consent_needs(kind.name, head.consent, has_consent_states=kind.has_consent_states)
     files = tuple(own.files.values())
-    return part, DestinationConfig(head.name, head.type, settings, tuning, files, path, origin)
+    return part, DestinationConfig(head.name, head.type, settings, tuning, needs, files, path, origin)
 
 
 def _adapter_settings(

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field, field_validator, model_validator
 
-from app.config.sections import NAME_PATTERN, Section
+from app.config.base import NAME_PATTERN, Section
+from app.config.consent import SourceConsentConfig
 from app.dedup.event_id import DEFAULT_TEMPLATE, faults_of_template
 from app.hashing.options import HashingOptions
 from app.units import Duration
@@ -95,7 +96,11 @@ class SourceConfig(Section):
         None, pattern="^[A-Z]{2}$", description="Region of national phone numbers without one, ISO 3166-1 alpha-2."
     )
     consent_policy: Literal["strict", "regional"] = Field(
-        "strict", description="`strict`: without a positive signal nothing is sent. `regional` is not available yet."
+        "strict",
+        description="`strict`: nothing is sent without a positive signal. `regional`: as the law of the place asks.",
+    )
+    consent: SourceConsentConfig = Field(
+        default_factory=SourceConsentConfig, description="What is known of its shoppers and its consent banner."
     )
     leak_policy: Literal["redact", "reject", "report"] = Field(
         "redact", description="What happens to personal data found outside `user`."
@@ -132,13 +137,6 @@ class SourceConfig(Section):
     def _no_receipts(cls, value: bool) -> bool:
         if value:
             raise ValueError("browser receipts are not available in this version")
-        return value
-
-    @field_validator("consent_policy")
-    @classmethod
-    def _no_regions(cls, value: str) -> str:
-        if value == "regional":
-            raise ValueError("the regional policy is not available in this version; use strict")
         return value
 
     @field_validator("event_id_template")

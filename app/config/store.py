@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
-from app.config.sections import Section
+from app.config.base import Section
 from app.errors import Fault
 from app.outbox.address import REDIS_SCHEMES, Address, Tls, parse_url, sqlite_path
 from app.units import Duration, Size

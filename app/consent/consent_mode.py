@@ -47,7 +47,8 @@ def decode_states(ad_storage: Any, ad_user_data: Any, ad_personalization: Any) -
     flags = flag(ad_storage), flag(ad_user_data), flag(ad_personalization)
     if Flag.MALFORMED in flags:
         return Malformed(Code.CM_MALFORMED)
-    return ConsentMode(*(State(each) for each in flags))
+    storage, user_data, personalization = flags
+    return ConsentMode(State(storage), State(user_data), State(personalization))
 
 
 def decode_gcs(value: Any) -> ConsentMode | Malformed:

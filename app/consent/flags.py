@@ -32,9 +32,9 @@ def flag(value: Any) -> Flag:
 
 
 def gpc_flag(value: Any) -> Flag:
-    """What a browser's global privacy control says, as JavaScript has it (a boolean) or as `Sec-GPC` has it (1)."""
+    """What a browser's global privacy control says: JavaScript's boolean, the 1 of `Sec-GPC`, or that in words."""
     if isinstance(value, str) or type(value) is int:
-        value = {"1": True, "0": False}.get(str(value).strip(), value)
+        value = {"1": True, "true": True, "0": False, "false": False}.get(str(value).strip(), value)
     return flag(value)
 
 
@@ -43,10 +43,6 @@ class PurposeMap:
     """The shop's own purposes, each allowed or refused."""
 
     allowed: Mapping[str, bool]
-
-    def __contains__(self, key: str) -> bool:
-        """Whether the map speaks of the purpose."""
-        return key in self.allowed
 
 
 def decode_purposes(value: Any) -> PurposeMap | Malformed:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote
 
 from app.consent.codes import Code, Malformed
+from app.consent.flags import Flag, gpc_flag
 
 MAX_CHARS = 16_384
 MAX_GROUPS = 200
@@ -66,16 +67,13 @@ def _from_text(text: str) -> OneTrustGroups | Malformed:
 
 
 def _from_cookie(fields: Mapping[str, Any]) -> OneTrustGroups | Malformed:
-    groups = fields["groups"]
+    groups = fields.get("groups")
     found = _from_pairs(groups) if isinstance(groups, str) else _from_map(groups)
     count = _count(fields.get("interactionCount"))
-    gpc = {None: False, False: False, True: True, "0": False, "1": True, "false": False, "true": True, 0: False}
-    control = fields.get("isGpcEnabled")
-    if isinstance(found, Malformed) or isinstance(count, Malformed):
+    control = gpc_flag(fields.get("isGpcEnabled"))
+    if isinstance(found, Malformed) or isinstance(count, Malformed) or control is Flag.MALFORMED:
         return _MALFORMED
-    if not isinstance(control, str | int | None) or control not in gpc:
-        return _MALFORMED
-    return OneTrustGroups(found.groups, count, gpc[control])
+    return OneTrustGroups(found.groups, count, control is Flag.YES)
 
 
 def _from_pairs(text: str) -> OneTrustGroups | Malformed:

@@ -29,7 +29,7 @@ class ConsentDecision:
 
     outcome: Outcome
     reason: Reason | None = None
-    detail: str | None = None
+    detail: Code | None = None
     limited: bool = False
     facts: ConsentFacts = field(default_factory=ConsentFacts)
 
@@ -52,8 +52,8 @@ def decide(
         decision = _where_people_opt_out(said, us, options)
     else:
         decision = _where_consent_is_needed(said, us, under, signals)
-    if decision.limited and not needs.uses_limited:
-        return _denied(Code(decision.detail))
+    if decision.limited and not needs.uses_limited and decision.detail is not None:
+        return _denied(decision.detail)
     return decision
 
 

@@ -24,3 +24,30 @@ def pack(*fields: tuple[int, int]) -> str:
     whole = base64.urlsafe_b64encode(int(bits, 2).to_bytes(len(bits) // 8, "big")).decode()
     needed = -(-sum(width for _, width in fields) // 6)
     return whole[:needed]
+
+
+def header(*ids: int) -> str:
+    """A header that names these ids one by one."""
+    words, before = [], 0
+    for number in ids:
+        words += [(0, 1), *fibonacci(number - before)]
+        before = number
+    return pack((3, 6), (1, 6), (len(ids), 12), *words)
+
+
+def fibonacci(number: int) -> list[tuple[int, int]]:
+    """A number in Fibonacci coding, as fields for `pack`."""
+    steps = [1, 2]
+    while steps[-1] < number:
+        steps.append(steps[-1] + steps[-2])
+    bits = []
+    for step in reversed(steps):
+        bits.append(1 if step <= number else 0)
+        number -= step if step <= number else 0
+    while bits[0] == 0:
+        bits.pop(0)
+    return [(bit, 1) for bit in [*reversed(bits), 1]]
+
+
+CANADA_HEAD = ((0, 36), (0, 36), (0, 12), (0, 12), (0, 6), (0, 12), (0, 12), (0, 6), (0, 1), (0, 12), (0, 24), (0, 24))
+"""What stands between the version and the vendor lists of a tcfca section, all zero."""

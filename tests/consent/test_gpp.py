@@ -13,7 +13,7 @@ from app.consent.tcf import PURPOSES, TcString, VendorSet, decode_tcf
 from app.consent.tcf_canada import TcfCanada
 from app.consent.us_privacy import decode_us_privacy, stance_of
 from app.consent.us_sections import LAYOUTS, NAMES, UsSection, stance_of_section
-from tests.consent.support import pack, vectors
+from tests.consent.support import CANADA_HEAD, fibonacci, header, pack, vectors
 
 VECTORS = vectors("gpp")
 TCF = {vector["name"]: vector["string"] for vector in vectors("tcf")["valid"]}
@@ -105,28 +105,6 @@ def test_a_malformed_string_says_what_is_wrong(vector: dict[str, Any]) -> None:
         assert decode_gpp(vector["string"]) == Malformed(Code(vector["expect"]))
 
 
-def header(*ids: int) -> str:
-    """A header that names these ids one by one."""
-    words, before = [], 0
-    for number in ids:
-        words += [(0, 1), *fibonacci(number - before)]
-        before = number
-    return pack((3, 6), (1, 6), (len(ids), 12), *words)
-
-
-def fibonacci(number: int) -> list[tuple[int, int]]:
-    steps = [1, 2]
-    while steps[-1] < number:
-        steps.append(steps[-1] + steps[-2])
-    bits = []
-    for step in reversed(steps):
-        bits.append(1 if step <= number else 0)
-        number -= step if step <= number else 0
-    while bits[0] == 0:
-        bits.pop(0)
-    return [(bit, 1) for bit in [*reversed(bits), 1]]
-
-
 def us_core(name: str, version: int = 1, **fields: int) -> str:
     """A section whose fields are 0 but for those named."""
     layout = LAYOUTS[name, version]
@@ -210,9 +188,6 @@ def test_every_layout_has_the_width_the_standard_gives() -> None:
         "usri1": 24,
     }
     assert {f"{name}{version}": 6 + 2 * len(layout) for (name, version), layout in LAYOUTS.items()} == widths
-
-
-CANADA_HEAD = ((0, 36), (0, 36), (0, 12), (0, 12), (0, 6), (0, 12), (0, 12), (0, 6), (0, 1), (0, 12), (0, 24), (0, 24))
 
 
 @pytest.mark.parametrize(

@@ -42,12 +42,13 @@ def faults(source: Any, **over: Any) -> list[tuple[str, str]]:
     [
         (ALLOWED, "queued", None),
         ({}, "consent_missing", "NO_SIGNAL"),
-        ({**ALLOWED, "ad_user_data": False}, "consent_purpose_missing", "MAP_DENIED"),
-        ({"ad_storage": True}, "consent_purpose_missing", "MAP_KEY_MISSING"),
-        ({**ALLOWED, "ad_storage": "yes"}, "signal_malformed", "MAP_MALFORMED"),
+        ({**ALLOWED, "ad_user_data": False}, "consent_purpose_missing", "CM_DENIED"),
+        ({"ad_storage": True}, "consent_purpose_missing", "CM_UNSET"),
+        ({"purposes": {"ads": False}}, "consent_purpose_missing", "MAP_DENIED"),
+        ({**ALLOWED, "ad_storage": "yes"}, "signal_malformed", "CM_MALFORMED"),
         ({**ALLOWED, "gpc": True}, "gpc_opt_out", "GPC"),
         ({**ALLOWED, "child": True}, "consent_missing", "CHILD_NO_CONSENT"),
-        ({"tcf": "CP..."}, "consent_missing", "NO_SIGNAL"),
+        ({"tcf": "CP..."}, "signal_malformed", "TCF_BAD_ALPHABET"),
     ],
 )
 @pytest.mark.parametrize("wanted", [None, ["one"], ["two"], []])
@@ -137,7 +138,7 @@ def test_consent_comes_before_what_the_platform_says() -> None:
 @pytest.fixture
 def limited(monkeypatch: pytest.MonkeyPatch) -> None:
     """A shopper who permits with the platform's opt-out flag only."""
-    monkeypatch.setattr(pipeline, "decide", lambda signals, policy: ConsentDecision(Outcome.QUEUED, limited=True))
+    monkeypatch.setattr(pipeline, "decide", lambda *judged: ConsentDecision(Outcome.QUEUED, limited=True))
 
 
 @pytest.mark.usefixtures("limited")
@@ -339,7 +340,7 @@ def test_what_is_kept_beside_it() -> None:
         ({"custom_data": {"value": "1"}}, "currency_missing"),
         ({"custom_data": {"currency": "USD", "value": "1"}}, "contents_missing"),
         ({"transaction_id": None, "custom_data": {}}, "transaction_id_missing"),
-        ({"consent": {**ALLOWED, "tcf": "CP"}}, "consent_signal_not_read"),
+        ({"consent": {**ALLOWED, "tcf": "CP"}}, "consent_malformed"),
         ({"user": {"gender": "?"}}, None),
     ],
 )
