@@ -27,7 +27,7 @@ def test_a_map_of_purposes(sent: dict[str, bool]) -> None:
 @pytest.mark.parametrize(
     "sent",
     [
-        *({"ads": value} for value in ("true", 1, None, 0, [], {"a": True})),
+        *({"ads": "true"}, {"ads": 1}, {"ads": None}, {"ads": 0}, {"ads": []}, {"ads": {"a": True}}),
         {"analytics": True, "ads": "true"},
         {3: True},
         {"k" * 65: True},

@@ -56,37 +56,37 @@ def short(decision: ConsentDecision) -> str:
 
 # Situation: under strict; then under regional where consent is needed or nobody knows, where people opt out, by notice.
 TABLE = """
-nothing said                              | !NO_SIGNAL          | !NO_SIGNAL          | ~US_NO_SIGNAL       | !REGIME_DEFAULT
-purposes: all allowed                     | MAP_GRANTED         | MAP_GRANTED         | MAP_GRANTED         | MAP_GRANTED
-purposes: one refused                     | !MAP_DENIED         | !MAP_DENIED         | !MAP_DENIED         | !MAP_DENIED
-purposes: key missing                     | !MAP_KEY_MISSING    | !MAP_KEY_MISSING    | ~US_NO_SIGNAL       | !MAP_KEY_MISSING
-purposes: no boolean                      | !MAP_MALFORMED      | !MAP_MALFORMED      | ~MAP_MALFORMED      | !MAP_MALFORMED
-three booleans: all true                  | CM_GRANTED          | CM_GRANTED          | CM_GRANTED          | CM_GRANTED
-three booleans: only personalisation false| !CM_DENIED          | !CM_DENIED          | ~CM_GRANTED_NO_PERSONALIZATION| !CM_DENIED
-three booleans: user data false           | !CM_DENIED          | !CM_DENIED          | !CM_DENIED          | !CM_DENIED
-three booleans: one absent                | !CM_UNSET           | !CM_UNSET           | ~US_NO_SIGNAL       | !CM_UNSET
-three booleans: one no boolean            | !CM_MALFORMED       | !CM_MALFORMED       | ~CM_MALFORMED       | !CM_MALFORMED
-gcd: all granted by the user              | CM_GRANTED          | CM_GRANTED          | CM_GRANTED          | CM_GRANTED
-gcd: all granted by default only          | !CM_DEFAULT_ONLY    | !CM_DEFAULT_ONLY    | CM_GRANTED          | CM_GRANTED
-gcs: ad_storage granted                   | !CM_UNSET           | CM_GRANTED          | CM_GRANTED          | CM_GRANTED
-gcs: ad_storage denied                    | !CM_DENIED          | !CM_DENIED          | !CM_DENIED          | !CM_DENIED
-US Privacy: not opted out                 | !WRONG_REGIME_SIGNAL| !WRONG_REGIME_SIGNAL| US_NOT_OPTED_OUT    | !REGIME_DEFAULT
-US Privacy: opted out                     | !WRONG_REGIME_SIGNAL| !WRONG_REGIME_SIGNAL| ~US_OPTED_OUT       | !US_OPTED_OUT
-US Privacy: no notice                     | !WRONG_REGIME_SIGNAL| !WRONG_REGIME_SIGNAL| ~US_NO_NOTICE       | !REGIME_DEFAULT
-US Privacy: not applicable                | !WRONG_REGIME_SIGNAL| !WRONG_REGIME_SIGNAL| ~US_NOT_APPLICABLE  | !REGIME_DEFAULT
-US Privacy: unreadable                    | !USP_MALFORMED      | !USP_MALFORMED      | ~USP_MALFORMED      | !USP_MALFORMED
+nothing said | !NO_SIGNAL | !NO_SIGNAL | ~US_NO_SIGNAL | !REGIME_DEFAULT
+purposes: all allowed | MAP_GRANTED | MAP_GRANTED | MAP_GRANTED | MAP_GRANTED
+purposes: one refused | !MAP_DENIED | !MAP_DENIED | !MAP_DENIED | !MAP_DENIED
+purposes: key missing | !MAP_KEY_MISSING | !MAP_KEY_MISSING | ~US_NO_SIGNAL | !MAP_KEY_MISSING
+purposes: no boolean | !MAP_MALFORMED | !MAP_MALFORMED | ~MAP_MALFORMED | !MAP_MALFORMED
+three booleans: all true | CM_GRANTED | CM_GRANTED | CM_GRANTED | CM_GRANTED
+three booleans: only personalisation false | !CM_DENIED | !CM_DENIED | ~CM_GRANTED_NO_PERSONALIZATION | !CM_DENIED
+three booleans: user data false | !CM_DENIED | !CM_DENIED | !CM_DENIED | !CM_DENIED
+three booleans: one absent | !CM_UNSET | !CM_UNSET | ~US_NO_SIGNAL | !CM_UNSET
+three booleans: one no boolean | !CM_MALFORMED | !CM_MALFORMED | ~CM_MALFORMED | !CM_MALFORMED
+gcd: all granted by the user | CM_GRANTED | CM_GRANTED | CM_GRANTED | CM_GRANTED
+gcd: all granted by default only | !CM_DEFAULT_ONLY | !CM_DEFAULT_ONLY | CM_GRANTED | CM_GRANTED
+gcs: ad_storage granted | !CM_UNSET | CM_GRANTED | CM_GRANTED | CM_GRANTED
+gcs: ad_storage denied | !CM_DENIED | !CM_DENIED | !CM_DENIED | !CM_DENIED
+US Privacy: not opted out | !WRONG_REGIME_SIGNAL | !WRONG_REGIME_SIGNAL | US_NOT_OPTED_OUT | !REGIME_DEFAULT
+US Privacy: opted out | !WRONG_REGIME_SIGNAL | !WRONG_REGIME_SIGNAL | ~US_OPTED_OUT | !US_OPTED_OUT
+US Privacy: no notice | !WRONG_REGIME_SIGNAL | !WRONG_REGIME_SIGNAL | ~US_NO_NOTICE | !REGIME_DEFAULT
+US Privacy: not applicable | !WRONG_REGIME_SIGNAL | !WRONG_REGIME_SIGNAL | ~US_NOT_APPLICABLE | !REGIME_DEFAULT
+US Privacy: unreadable | !USP_MALFORMED | !USP_MALFORMED | ~USP_MALFORMED | !USP_MALFORMED
 GPC alone                                 | !NO_SIGNAL          | !NO_SIGNAL          | ~US_GPC_OPT_OUT     | !GPC
 GPC beside a consent                      | !GPC                | GRANTED_GPC_PRESENT | ~US_GPC_OPT_OUT     | !GPC
-opted out beside a consent                | !SIGNALS_CONTRADICT | !SIGNALS_CONTRADICT | ~US_OPTED_OUT       | !SIGNALS_CONTRADICT
-OneTrust: group on, banner answered       | OT_GRANTED          | OT_GRANTED          | OT_GRANTED          | OT_GRANTED
-OneTrust: group on, banner not answered   | !OT_NO_INTERACTION  | !OT_NO_INTERACTION  | OT_GRANTED          | OT_GRANTED
-OneTrust: group off                       | !OT_DENIED          | !OT_DENIED          | ~OT_DENIED          | !OT_DENIED
-Shopify: allowed                          | !SHOPIFY_DENIED     | !SHOPIFY_DENIED     | SHOPIFY_GRANTED     | SHOPIFY_GRANTED
-Shopify: refused                          | !SHOPIFY_DENIED     | !SHOPIFY_DENIED     | ~SHOPIFY_DENIED     | !SHOPIFY_DENIED
-two signals disagree                      | !SIGNALS_CONTRADICT | !SIGNALS_CONTRADICT | !MAP_DENIED         | !SIGNALS_CONTRADICT
-a consent beside an unreadable signal     | !TCF_BAD_ALPHABET   | !TCF_BAD_ALPHABET   | ~TCF_BAD_ALPHABET   | !TCF_BAD_ALPHABET
-a consent collected 14 months ago         | !SIGNAL_STALE       | !SIGNAL_STALE       | ~SIGNAL_STALE       | !SIGNAL_STALE
-a child without consent                   | !CHILD_NO_CONSENT   | !CHILD_NO_CONSENT   | !CHILD_NO_CONSENT   | !CHILD_NO_CONSENT
+opted out beside a consent | !SIGNALS_CONTRADICT | !SIGNALS_CONTRADICT | ~US_OPTED_OUT | !SIGNALS_CONTRADICT
+OneTrust: group on, banner answered | OT_GRANTED | OT_GRANTED | OT_GRANTED | OT_GRANTED
+OneTrust: group on, banner not answered | !OT_NO_INTERACTION | !OT_NO_INTERACTION | OT_GRANTED | OT_GRANTED
+OneTrust: group off | !OT_DENIED | !OT_DENIED | ~OT_DENIED | !OT_DENIED
+Shopify: allowed | !SHOPIFY_DENIED | !SHOPIFY_DENIED | SHOPIFY_GRANTED | SHOPIFY_GRANTED
+Shopify: refused | !SHOPIFY_DENIED | !SHOPIFY_DENIED | ~SHOPIFY_DENIED | !SHOPIFY_DENIED
+two signals disagree | !SIGNALS_CONTRADICT | !SIGNALS_CONTRADICT | !MAP_DENIED | !SIGNALS_CONTRADICT
+a consent beside an unreadable signal | !TCF_BAD_ALPHABET | !TCF_BAD_ALPHABET | ~TCF_BAD_ALPHABET | !TCF_BAD_ALPHABET
+a consent collected 14 months ago | !SIGNAL_STALE | !SIGNAL_STALE | ~SIGNAL_STALE | !SIGNAL_STALE
+a child without consent | !CHILD_NO_CONSENT | !CHILD_NO_CONSENT | !CHILD_NO_CONSENT | !CHILD_NO_CONSENT
 """
 CELLS = {
     line.split("|")[0].strip(): [cell.strip() for cell in line.split("|")[1:]] for line in TABLE.strip().splitlines()

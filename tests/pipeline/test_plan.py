@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from app import pipeline
+from app.consent.jurisdiction import place
+from app.consent.needs import ConsentNeeds, ConsentOptions
 from app.consent.policy import ConsentDecision
 from app.destinations.base import DEDUP_WINDOW, Admission, Admit, Skip
 from app.errors import INGEST_OUTCOMES, REASONS, InvalidEvent, Outcome, Reason
@@ -572,3 +575,59 @@ def test_only_a_platform_that_asks_is_told_and_an_id_does_not_depend_on_it() -> 
     assert asking.event.consent == ConsentFacts(True, True)
     assert silent.event.consent == ConsentFacts()
     assert asking.id_request.derived == silent.id_request.derived
+
+
+# --- where the shopper is, and when the choice was made ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("jurisdiction", "user", "default", "word"),
+    [
+        (None, {}, None, "consent_missing"),
+        (None, {}, "US", "queued"),
+        ("US-CA", {}, None, "queued"),
+        ("us_ca", {}, "DE", "queued"),
+        ("California", {}, "US", "consent_missing"),  # a place nobody knows is treated as the strictest
+        (None, {"country": "USA"}, None, "queued"),
+        (None, {"country": ["US", "DE"]}, None, "consent_missing"),
+        (None, {"country": "Atlantis"}, "US", "consent_missing"),
+        ("US", {"country": "Atlantis"}, None, "queued"),
+        ("US", {"country": "DE"}, None, "consent_missing"),  # of two answers the strictest
+        (None, {"country": "CA", "state": "ON"}, None, "consent_missing"),
+        (None, {"country": "CA", "state": ["ON", "QC"]}, None, "consent_missing"),
+        ("", {"country": [None, "US"]}, None, "queued"),
+    ],
+)
+def test_the_place_decides_what_the_regional_policy_asks_for(
+    jurisdiction: str | None, user: dict[str, Any], default: str | None, word: str
+) -> None:
+    options = ConsentOptions(policy="regional", default_place=place(default))
+    made = planned(policy(route("one"), consent=options), consent={"jurisdiction": jurisdiction}, user=user)
+    assert decisions(made) == {"one": word}
+    assert made.verdicts["one"].limited is (word == "queued")
+
+
+@pytest.mark.parametrize(
+    ("collected_at", "detail"),
+    [
+        ("2026-11-20T11:00:00Z", None),
+        (1_763_632_800, None),
+        ("2025-10-01T00:00:00Z", "SIGNAL_STALE"),
+        ("2026-11-22T11:00:00Z", "COLLECTED_AT_MALFORMED"),
+        ("yesterday", "COLLECTED_AT_MALFORMED"),
+        ([], "COLLECTED_AT_MALFORMED"),
+    ],
+)
+def test_a_consent_counts_for_as_long_as_its_collection_is_near(collected_at: Any, detail: str | None) -> None:
+    made = planned(policy(route("one")), consent={**ALLOWED, "collected_at": collected_at})
+    assert made.verdicts["one"].reason_detail == detail
+    assert [warning.pointer for warning in made.warnings if warning.code == "consent_malformed"] == (
+        ["/consent/collected_at"] if detail == "COLLECTED_AT_MALFORMED" else []
+    )
+
+
+def test_destinations_of_different_needs_are_decided_apart() -> None:
+    strict, other = ConsentNeeds(policy="strict"), ConsentNeeds(purposes=("measurement",))
+    routes = [replace(route(name), needs=needs) for name, needs in (("one", strict), ("two", other), ("three", other))]
+    made = planned(policy(*routes), consent={"purposes": {"measurement": True}})
+    assert decisions(made) == {"one": "consent_purpose_missing", "two": "queued", "three": "queued"}
