@@ -237,10 +237,10 @@ def _collected_at(event: Event, now: datetime) -> datetime | Malformed | None:
     """When the shopper chose, as stated; no instant that lies ahead or cannot be read counts."""
     if event.consent.collected_at is None:
         return None
-    read = facts.event_time(event.consent.collected_at, now)
-    if isinstance(read, Fault) or read[0] > now + CLOCK_LEEWAY:
+    instant = facts.instant(event.consent.collected_at)
+    if instant is None or instant > now + CLOCK_LEEWAY:
         return Malformed(ConsentCode.COLLECTED_AT_MALFORMED)
-    return read[0]
+    return instant
 
 
 def _where(event: Event, options: ConsentOptions) -> tuple[Regime, Place | None]:

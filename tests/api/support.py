@@ -243,6 +243,9 @@ CANARIES: dict[str, Any] = {
     },
     "destinations": ["meta"],
 }
+
+PERMITTED = {**CANARIES, "consent": dict.fromkeys(("ad_storage", "ad_user_data", "ad_personalization"), True)}
+"""The same, of a shopper who consented: what cannot be read in a consent permits nothing."""
 """An event in which every value that can be a text of the caller's own is one."""
 
 Path_ = tuple[str | int, ...]

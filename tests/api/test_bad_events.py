@@ -13,6 +13,7 @@ from tests.api.support import (
     DESTINATIONS,
     MARK,
     OTHER,
+    PERMITTED,
     Path_,
     Service,
     assert_silent,
@@ -258,13 +259,16 @@ async def test_a_list_where_one_text_is_meant_is_a_fault_or_understood(service: 
 
 async def test_an_identifier_that_is_no_text_never_reaches_the_answer(service: Service) -> None:
     """Values that look wrong cost a warning, and it does not repeat them."""
-    answer = await service.post({"events": [CANARIES]})
-    (result,) = answer.json()["results"]
-    assert result["status"] == "accepted"
-    assert result["event_id"] == CANARIES["event_id"]
-    pointers = {warning["pointer"] for warning in result["warnings"]}
-    assert {"/user/gender", "/user/client_ip_address", "/consent/tcf", "/user/country"} <= pointers
-    assert_silent(answer, own=[CANARIES["event_id"]])
+    for event, told in (
+        (PERMITTED, {"/user/gender", "/user/client_ip_address", "/user/country"}),
+        ({**CANARIES, "transaction_id": "T-2", "event_id": "own-2"}, {"/consent/tcf", "/consent/gpp", "/consent/ac"}),
+    ):
+        answer = await service.post({"events": [event]})
+        (result,) = answer.json()["results"]
+        assert result["status"] == "accepted"
+        assert result["event_id"] == event["event_id"]
+        assert told <= {warning["pointer"] for warning in result["warnings"]}
+        assert_silent(answer, own=[event["event_id"]])
 
 
 @pytest.mark.parametrize("name", [f"  {MARK} padded  ", f"\t{MARK}"])

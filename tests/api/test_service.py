@@ -27,6 +27,7 @@ from tests.api.support import (
     DESTINATIONS,
     KEY,
     MARK,
+    PERMITTED,
     POSTER,
     READER,
     Service,
@@ -64,7 +65,7 @@ async def test_denied_everywhere_is_accepted_and_nothing_is_queued(service: Serv
     answer = await service.post(event)
     (result,) = answer.json()["results"]
     assert (answer.status_code, result["status"]) == (202, "accepted")
-    denied = {"outcome": "denied", "reason": "consent_purpose_missing", "reason_detail": "MAP_DENIED"}
+    denied = {"outcome": "denied", "reason": "consent_purpose_missing", "reason_detail": "CM_DENIED"}
     assert result["destinations"] == dict.fromkeys(DESTINATIONS, denied)
     state = await service.state(result["event_id"])
     assert {(each["outcome"], each["reason"]) for each in state["destinations"].values()} == {
@@ -477,7 +478,7 @@ def lines() -> Iterator[io.StringIO]:
 
 async def test_no_line_holds_what_was_sent(service: Service, lines: io.StringIO) -> None:
     own = {"event_id": "own-1", "transaction_id": "T-1", "occurrence": None}
-    await service.post({"events": [{**CANARIES, **own}, {**CANARIES, "event_time": MARK}, {MARK: MARK}]})
+    await service.post({"events": [{**PERMITTED, **own}, {**CANARIES, "event_time": MARK}, {MARK: MARK}]})
     await service.post({**CANARIES, "event_name": [MARK]})
     await service.post(f'{{"{MARK}": '.encode())
     await service.post(good(), headers=bearer(MARK))

@@ -74,7 +74,7 @@ def pairs() -> Iterator[tuple[str, Outcome, Reason]]:
 
 def test_a_reason_stands_beside_an_outcome_it_belongs_to() -> None:
     found = list(pairs())
-    assert len(found) > 10
+    assert len(found) > 5  # consent gives its reasons from a table of codes, which has a test of its own
     assert [place for place, outcome, reason in found if reason not in REASONS[outcome]] == []
 
 
