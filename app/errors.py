@@ -167,7 +167,11 @@ class StoreUnavailable(ConveyError):
 
 
 class StoreFull(StoreUnavailable):
-    """The disk, or a configured limit, is full."""
+    """The disk, or a configured limit, is full. `limit` says which: `disk`, `memory`, or the path of a setting."""
+
+    def __init__(self, message: str, *, limit: str = "disk") -> None:
+        self.limit = limit
+        super().__init__(message)
 
 
 class StoreVanished(StoreUnavailable):

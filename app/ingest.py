@@ -12,7 +12,7 @@ from typing import Any
 
 from app.dedup.context import completed, decode_context
 from app.dedup.port import IdStore
-from app.errors import Fault, InvalidEvent, Outcome, Status, StoreUnavailable
+from app.errors import Fault, InvalidEvent, Outcome, Status, StoreFull, StoreUnavailable
 from app.metrics import Metrics
 from app.model import Accepted, Plan, Warn
 from app.outbox.port import Outbox
@@ -126,7 +126,9 @@ class Ingest:
             return ()
         try:
             return await self._outbox.accept(plans)
-        except StoreUnavailable:
+        except StoreUnavailable as error:
+            if isinstance(error, StoreFull):
+                self._metrics.refused_events.labels(error.limit).inc(len(plans))
             raise
         except Exception as error:
             if len(plans) == 1:

@@ -159,6 +159,41 @@ SPECS: tuple[Spec, ...] = (
         f"Age of the oldest pending delivery since it was accepted, parked lanes included; 0 when none. {SHARED}",
         ("destination",),
     ),
+    Spec(
+        "outbox_limit_entries",
+        Gauge,
+        "convey_outbox_limit_entries",
+        f"Deliveries that may be pending for a destination; beyond it new events are refused or skipped. {SHARED}",
+        ("destination",),
+    ),
+    Spec(
+        "outbox_total_limit_entries",
+        Gauge,
+        "convey_outbox_total_limit_entries",
+        f"Deliveries that may be pending over all destinations; beyond it new events are refused. {SHARED}",
+    ),
+    Spec(
+        "outbox_waiting_bytes",
+        Gauge,
+        "convey_outbox_waiting_bytes",
+        f"Bytes of events pending for a destination, each counted for every destination it waits for. {SHARED}",
+        ("destination",),
+    ),
+    Spec(
+        "outbox_waiting_limit_bytes",
+        Gauge,
+        "convey_outbox_waiting_limit_bytes",
+        f"Bytes of events that may be pending for a destination; 0 without a limit. {SHARED}",
+        ("destination",),
+    ),
+    Spec(
+        "refused_events",
+        Counter,
+        "convey_refused_events_total",
+        "Events answered with 503 because nothing more could be kept, by the limit that was reached: disk, memory, or "
+        "a setting. The caller posts them again.",
+        ("limit",),
+    ),
     Spec("outbox_bytes", Gauge, "convey_outbox_bytes", f"Bytes the store occupies. {SHARED}"),
     Spec("outbox_limit_bytes", Gauge, "convey_outbox_limit_bytes", f"Bytes it may occupy; 0 without a limit. {SHARED}"),
     Spec(
@@ -224,6 +259,11 @@ class Metrics:
     batch_items: Histogram
     outbox_entries: Gauge
     outbox_oldest_age: Gauge
+    outbox_limit_entries: Gauge
+    outbox_total_limit_entries: Gauge
+    outbox_waiting_bytes: Gauge
+    outbox_waiting_limit_bytes: Gauge
+    refused_events: Counter
     outbox_bytes: Gauge
     outbox_limit_bytes: Gauge
     store_vanished: Counter

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from app.api.guards import Principal
 from app.config import DestinationConfig, Settings, SourceConfig
 from app.delivery.lane import LaneConfig
 from app.delivery.retry import RetryPolicy
 from app.destinations.registry import destinations as known_destinations
+from app.outbox.room import Bound, Limits
 from app.pipeline import Route, SourcePolicy
 
 
@@ -42,6 +45,30 @@ def source_policy(settings: Settings, source: SourceConfig) -> SourcePolicy:
         event_id_template=source.event_id_template,
         context_retention=source.context_retention,
         hashing=source.hashing_options(),
+    )
+
+
+LARGEST_SHARE = Fraction(1, 2)
+"""What of the store's limits one destination may take up: a platform that is away leaves room for the others."""
+
+
+def backlog_limits(settings: Settings) -> Limits:
+    """How much may wait, over all destinations and for each."""
+    store = settings.store
+    share = {
+        "deliveries": max(1, int(store.max_waiting * LARGEST_SHARE)),
+        "bytes": None if store.max_bytes is None else int(store.max_bytes * LARGEST_SHARE),
+    }
+    return Limits(
+        store.max_waiting,
+        {
+            destination.name: Bound(
+                destination.tuning.max_waiting or share["deliveries"],
+                destination.tuning.max_waiting_bytes or share["bytes"],
+            )
+            for destination in settings.destinations
+        },
+        frozenset(destination.name for destination in settings.destinations if destination.tuning.on_full == "skip"),
     )
 
 

@@ -21,7 +21,7 @@ from app.ingest import Ingest
 from app.logs import wide_event
 from app.metrics import Metrics
 from app.outbox.port import Store
-from app.policies import lane_config, principals, source_policy
+from app.policies import backlog_limits, lane_config, principals, source_policy
 from app.stores import opened, refuse_unroutable, utc_now
 
 log = logging.getLogger("convey.runtime")
@@ -58,7 +58,8 @@ class Runtime:
             Lane(lane_config(destination), store, sender, metrics, now, progressed=self.health.progressed)
             for destination in own
         ]
-        self._worker = Worker(lanes, store, metrics, now, settings.store.max_bytes or 0)
+        limits = backlog_limits(settings)
+        self._worker = Worker(lanes, store, metrics, now, limits, settings.store.max_bytes or 0)
         self._working: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
 
@@ -82,7 +83,8 @@ class Runtime:
         """
         check_role(settings, role)
         names = [destination.name for destination in settings.destinations]
-        async with opened(settings.store, names, now, stop) as store:
+        limits = backlog_limits(settings)
+        async with opened(settings.store, names, now, stop, limits) as store:
             await refuse_unroutable(store, [*names, *settings.disabled])
             metrics = Metrics(
                 __version__,

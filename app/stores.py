@@ -14,6 +14,7 @@ from app.logs import wide_event
 from app.outbox.address import shown_url
 from app.outbox.port import Store
 from app.outbox.redis import RedisStore
+from app.outbox.room import NO_LIMITS, Limits
 from app.outbox.sqlite import SqliteStore
 
 log = logging.getLogger("convey.store")
@@ -28,8 +29,9 @@ async def opened(
     destinations: Sequence[str],
     now: Callable[[], datetime] | None,
     stop: asyncio.Event | None = None,
+    limits: Limits = NO_LIMITS,
 ) -> AsyncIterator[Store]:
-    """The store, with a lane for each of `destinations`; closed on leaving, whatever happened.
+    """The store, with a lane for each of `destinations`; closed on leaving, whatever happened. Holds to `limits`.
 
     `now` is the clock of an SQLite store; a Redis store goes by its server's own unless tests give one. A Redis
     store that does not answer is waited for up to `start_within`, less if `stop` is set.
@@ -38,14 +40,16 @@ async def opened(
         StoreMismatch: It cannot be used as it is, however long one waits.
         StoreUnavailable: It was not there in time.
     """
-    store = await _patiently(lambda: _open(config, destinations, now), config, stop or asyncio.Event())
+    store = await _patiently(lambda: _open(config, destinations, now, limits), config, stop or asyncio.Event())
     try:
         yield store
     finally:
         await store.close()
 
 
-async def _open(config: StoreConfig, destinations: Sequence[str], now: Callable[[], datetime] | None) -> Store:
+async def _open(
+    config: StoreConfig, destinations: Sequence[str], now: Callable[[], datetime] | None, limits: Limits
+) -> Store:
     if config.is_shared:
         return await RedisStore.open(
             config.address,
@@ -65,6 +69,7 @@ async def _open(config: StoreConfig, destinations: Sequence[str], now: Callable[
         journal_retention=config.journal_retention,
         synchronous="OFF" if config.durability == "memory" else "FULL",
         max_bytes=config.max_bytes,
+        limits=limits,
     )
 
 

@@ -15,7 +15,19 @@ from app.metrics import ATTEMPT_RESULTS, LANE_STATES, LEAK_ACTIONS, LEAK_KINDS, 
 
 SOURCES = ("shop", "other")
 DESTINATIONS = ("meta", "tiktok")
-LABELS = {"route", "method", "code", "source", "status", "destination", "outcome", "reason", "state", "currency"}
+LABELS = {
+    "route",
+    "method",
+    "code",
+    "source",
+    "status",
+    "destination",
+    "outcome",
+    "reason",
+    "state",
+    "currency",
+    "limit",
+}
 
 
 @pytest.fixture

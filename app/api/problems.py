@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from app.errors import Fault, StoreUnavailable
+from app.errors import Fault, StoreFull, StoreUnavailable
 from app.logs import wide_event
 
 log = logging.getLogger("convey.api")
@@ -112,13 +112,17 @@ def _on_validation(request: Request, error: Exception) -> Response:
 
 
 def _on_store(request: Request, error: Exception) -> Response:
-    wide_event(log, "store.unavailable", level=logging.ERROR, error=type(error).__name__, detail=str(error))
+    limit = error.limit if isinstance(error, StoreFull) else None
+    level = logging.ERROR if limit is None else logging.WARNING
+    wide_event(log, "store.unavailable", level=level, error=type(error).__name__, limit=limit, detail=str(error))
+    why = "" if limit is None else f"no room is left ({limit}): "
     return problem_response(
         request,
         Problem(
             "store_unavailable",
-            "nothing of this request was accepted; send it again after the time in Retry-After",
+            f"{why}nothing of this request was accepted; send it again after the time in Retry-After",
             headers={"Retry-After": str(STORE_RETRY_AFTER_S)},
+            extra={} if limit is None else {"limit": limit},
         ),
     )
 

@@ -116,6 +116,19 @@ class DestinationHead(Section):
     consent: DestinationConsentConfig = Field(
         default_factory=DestinationConsentConfig, description="What must be allowed before it gets an event."
     )
+    max_waiting: int | None = Field(
+        None, ge=1, le=10**12, description="Most deliveries that wait for it; half of `store.max_waiting` if absent."
+    )
+    max_waiting_bytes: Size | None = Field(
+        None,
+        ge=1,
+        description="Most bytes of events that wait for it; if absent half of `store.max_bytes`, where that is set.",
+    )
+    on_full: Literal["refuse", "skip"] = Field(
+        "refuse",
+        description="What happens to new events while that much waits for it. `refuse`: they get 503, for every "
+        "destination, and are posted again. `skip`: they go to the other destinations only.",
+    )
 
     @field_validator("lease")
     @classmethod

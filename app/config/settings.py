@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
@@ -49,7 +49,10 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """How a lane works. `max_batch` and `max_in_flight` are None where the adapter's own limits hold."""
+    """How a lane works. `max_batch` and `max_in_flight` are None where the adapter's own limits hold.
+
+    `max_waiting` and `max_waiting_bytes` are None where the destination's share of the store's limits holds.
+    """
 
     linger: timedelta = timedelta(milliseconds=200)
     max_batch: int | None = None
@@ -59,6 +62,9 @@ class Tuning:
     retry_first: timedelta = timedelta(seconds=2)
     retry_cap: timedelta = timedelta(minutes=5)
     max_attempts: int = 1000
+    max_waiting: int | None = None
+    max_waiting_bytes: int | None = None
+    on_full: Literal["refuse", "skip"] = "refuse"
 
     def summary(self) -> dict[str, Any]:
         """The same in the words and the shape of the configuration."""
@@ -73,6 +79,9 @@ class Tuning:
                 "cap": spell_duration(self.retry_cap),
                 "max_attempts": self.max_attempts,
             },
+            "max_waiting": self.max_waiting,
+            "max_waiting_bytes": self.max_waiting_bytes,
+            "on_full": self.on_full,
         }
 
 
@@ -277,6 +286,9 @@ def _destination(
         retry_first=head.retry.first,
         retry_cap=head.retry.cap,
         max_attempts=head.retry.max_attempts,
+        max_waiting=head.max_waiting,
+        max_waiting_bytes=head.max_waiting_bytes,
+        on_full=head.on_full,
     )
     needs = consent_needs(kind.name, head.consent, has_consent_states=kind.has_consent_states)
     files = tuple(own.files.values())

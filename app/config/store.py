@@ -88,6 +88,12 @@ class StoreConfig(Section):
     max_bytes: Size | None = Field(
         None, ge=1 << 20, description="Largest size of the store; beyond it new events get 503. No limit when absent."
     )
+    max_waiting: int = Field(
+        20_000_000,
+        ge=1,
+        le=10**12,
+        description="Most deliveries that wait, over all destinations; beyond it new events get 503.",
+    )
 
     @field_validator("url")
     @classmethod

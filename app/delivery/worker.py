@@ -13,6 +13,7 @@ from app.errors import StoreUnavailable
 from app.logs import wide_event
 from app.metrics import Metrics
 from app.outbox.port import LEDGER_STATES, QUEUED, Backlog, Ledger, Store
+from app.outbox.room import NO_LIMITS, Limits
 
 log = logging.getLogger("convey.worker")
 
@@ -24,7 +25,13 @@ class Worker:
     """Runs the lanes until it is stopped. A lane that fails fails the worker, and with it the process."""
 
     def __init__(
-        self, lanes: Sequence[Lane], store: Store, metrics: Metrics, now: Callable[[], datetime], limit_bytes: int = 0
+        self,
+        lanes: Sequence[Lane],
+        store: Store,
+        metrics: Metrics,
+        now: Callable[[], datetime],
+        limits: Limits = NO_LIMITS,
+        limit_bytes: int = 0,
     ) -> None:
         self.lanes = {lane.name: lane for lane in lanes}
         self._store = store
@@ -32,6 +39,7 @@ class Worker:
         self._now = now
         self._stopping = asyncio.Event()
         metrics.outbox_limit_bytes.set(limit_bytes)
+        set_limits(metrics, limits)
 
     async def run(self) -> None:
         """Work until `drain` is called or a lane fails."""
@@ -58,6 +66,8 @@ class Worker:
         """Set the gauges that come from the store."""
         set_ledger(self._metrics, await self._store.ledger())
         set_backlog(self._metrics, await self._store.backlog(), self._now())
+        for name, waiting in self._store.waiting().items():
+            self._metrics.outbox_waiting_bytes.labels(name).set(waiting.bytes)
         self._metrics.outbox_bytes.set(self._store.size_bytes())
 
     async def _sweep(self) -> None:
@@ -74,6 +84,14 @@ class Worker:
                     await self._stopping.wait()
             except TimeoutError:
                 continue
+
+
+def set_limits(metrics: Metrics, limits: Limits) -> None:
+    """How much may wait, as gauges; 0 where nothing bounds it."""
+    metrics.outbox_total_limit_entries.set(limits.deliveries or 0)
+    for name, bound in limits.destinations.items():
+        metrics.outbox_limit_entries.labels(name).set(bound.deliveries or 0)
+        metrics.outbox_waiting_limit_bytes.labels(name).set(bound.bytes or 0)
 
 
 def set_ledger(metrics: Metrics, ledger: Ledger) -> None:

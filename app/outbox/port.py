@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from app.dedup.port import IdStore, PairStore
 from app.errors import FINAL_OUTCOMES, Outcome, Reason
 from app.model import Accepted, Budget, Delivery, Plan, Settlement, Verdict
+from app.outbox.room import Waiting
 from app.outbox.shares import EVERYTHING, Choice
 
 PENDING = "pending"
@@ -150,7 +151,10 @@ class Outbox(Protocol):
         occurrence, is `conflict`: nothing is queued and `destinations` is empty, unless the id request says
         `send_conflicts`.
 
-        Raises: StoreUnavailable (nothing of a plan was kept, or it is not known to be durable).
+        Where there is no room (`app.outbox.room`), a call with anything new to queue is refused whole; what was queued
+        before is still answered. A destination that skips when it is full is SKIPPED with BACKLOG_FULL, not refused.
+
+        Raises: StoreUnavailable (nothing of a plan was kept, or it is not known to be durable); StoreFull (no room).
         """
 
     async def claim(
@@ -279,6 +283,9 @@ class Store(Outbox, Journal, IdStore, LaneBook, Protocol):
 
     async def keep_secret(self, name: str, make: Callable[[], bytes]) -> bytes:
         """The secret kept under `name`; made, kept durably and returned at the first call."""
+
+    def waiting(self) -> Mapping[str, Waiting]:
+        """How much waits for each destination, as far as this process knows, without asking anyone."""
 
     def size_bytes(self) -> int:
         """How much the store occupies now."""

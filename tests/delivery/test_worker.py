@@ -79,7 +79,7 @@ def test_the_backlog_becomes_gauges(oldest: Any, age: float) -> None:
 
 def worker_of(setup: Setup, *lanes: Any, limit_bytes: int = 0) -> Worker:
     """A worker over the store."""
-    return Worker(lanes, setup.outbox, setup.metrics, setup.clock.now, limit_bytes)
+    return Worker(lanes, setup.outbox, setup.metrics, setup.clock.now, limit_bytes=limit_bytes)
 
 
 @pytest.fixture(autouse=True)
@@ -196,7 +196,7 @@ async def test_a_store_that_is_away_only_stops_the_gauges(setup: Setup, caplog: 
                         raise StoreUnavailable("away")
                 return await getattr(setup.store, name)(*args)
 
-            return setup.store.size_bytes if name == "size_bytes" else call
+            return getattr(setup.store, name) if name in {"size_bytes", "waiting"} else call
 
     caplog.set_level(logging.WARNING, "convey")
     setup.outbox = Away()

@@ -7,7 +7,10 @@ import pytest
 from tests.factories import FrozenClock
 
 pytest.register_assert_rewrite(
-    *(f"tests.outbox.contract_{part}" for part in ("accept", "ids", "lease", "settle", "dead", "journal", "survival")),
+    *(
+        f"tests.outbox.contract_{part}"
+        for part in ("accept", "ids", "lease", "settle", "dead", "journal", "survival", "room")
+    ),
     "tests.outbox.contract",
     "tests.outbox.model_based",
 )

@@ -26,7 +26,7 @@ class SqliteHarness:
         self._synchronous = synchronous
         self._store: SqliteStore | None = None
 
-    async def open(self, *, destinations: Sequence[str] = DESTINATIONS, max_bytes: int | None = None) -> Engine:
+    async def open(self, *, destinations: Sequence[str] = DESTINATIONS, **options: Any) -> Engine:
         """An engine on the file, which no other may hold."""
         self._store = await SqliteStore.open(
             self.path,
@@ -34,7 +34,7 @@ class SqliteHarness:
             now=self.clock.now,
             journal_retention=timedelta(days=7),
             synchronous=self._synchronous,
-            max_bytes=max_bytes,
+            **options,
         )
         return self._store
 

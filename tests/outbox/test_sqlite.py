@@ -15,6 +15,7 @@ from app.errors import Status, StoreFull, StoreMismatch, StoreUnavailable
 from tests.factories import FrozenClock, plan
 from tests.outbox.contract import StoreContract
 from tests.outbox.contract_choice import Choosing
+from tests.outbox.contract_room import Filling
 from tests.outbox.model_based import store_machine
 from tests.outbox.sqlite_harness import SqliteHarness
 from tests.outbox.support import (
@@ -56,7 +57,7 @@ def reopen(harness: SqliteHarness) -> Reopen:
     return harness.reopen
 
 
-class TestSqliteContract(StoreContract, Choosing):
+class TestSqliteContract(StoreContract, Choosing, Filling):
     """The promises every engine keeps."""
 
     @pytest.fixture
@@ -185,6 +186,7 @@ class TestSqliteFull(Bounded):
                 await accept(store, plan(f"ORD-{number}", ("meta",), properties=filler))
             except StoreUnavailable as full:
                 assert isinstance(full, StoreFull)
+                assert full.limit == "store.max_bytes"
                 return number
         raise AssertionError("the limit was never reached")
 
@@ -193,6 +195,8 @@ class TestSqliteFull(Bounded):
         taken = await self.fill(store)
         assert taken > 10
         assert await counts(store) == {"queued": taken, "pending": taken}
+        again = await accept(store, plan("ORD-0", ("meta",), properties={"note": "x" * 20_000}))
+        assert again.status is Status.DUPLICATE
         results = await together(
             *[partial(accept, store, plan(f"NEW-{number}", properties={"note": "y" * 20_000})) for number in range(5)]
         )

@@ -92,7 +92,7 @@ def unavailable(error: Exception) -> StoreUnavailable:
         return error
     text = str(error)
     if isinstance(error, OutOfMemoryError) or "OOM command not allowed" in text:
-        wrapped: StoreUnavailable = StoreFull("the store is full: the server's maxmemory is reached")
+        wrapped: StoreUnavailable = StoreFull("the store is full: the server's maxmemory is reached", limit="memory")
     elif text.startswith("GONE"):
         wrapped = StoreUnavailable("the data of the store has vanished from the server")
     else:

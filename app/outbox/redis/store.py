@@ -62,6 +62,7 @@ from app.outbox.redis.nodes import nodes_of
 from app.outbox.redis.pairs import RedisPairs
 from app.outbox.redis.places import from_us
 from app.outbox.redis.turns import Turns
+from app.outbox.room import Waiting
 from app.outbox.shares import EVERYTHING, Choice
 
 T = TypeVar("T")
@@ -408,6 +409,10 @@ class RedisStore:
         if kept is None:
             raise StoreUnavailable("the data of the store has vanished from the server")
         return bytes(kept)
+
+    def waiting(self) -> Mapping[str, Waiting]:
+        """See `Store.waiting`."""
+        return {}
 
     def size_bytes(self) -> int:
         """See `Store.size_bytes`: the memory of the servers at the last probe, and what was accepted since."""

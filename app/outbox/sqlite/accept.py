@@ -7,7 +7,7 @@ the plans are then decided one after another against what is on disk plus what t
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -16,9 +16,10 @@ from typing import Any
 import orjson
 
 from app.dedup.port import IdKey
-from app.errors import Outcome, Reason, Status
+from app.errors import Outcome, Reason, Status, StoreFull
 from app.model import Accepted, Budget, HashedEvent, IdRequest, Plan, Verdict, from_epoch
-from app.outbox.port import PENDING, QUEUED, DeliveryState, verdict_of
+from app.outbox.port import DeliveryState, verdict_of
+from app.outbox.room import Full
 from app.outbox.shares import queue_of
 from app.outbox.sqlite.counts import Delta
 from app.outbox.sqlite.queues import Queues
@@ -77,6 +78,14 @@ class Prepared:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The plans of one call of `accept`, and why the file has no room for anything new, if it has none."""
+
+    items: Sequence[Prepared]
+    no_room: StoreFull | None
+
+
 def state_of(
     state: int, reason: str | None, detail: str | None, attempts: int, trace: str | None, limited: int, at: int | None
 ) -> DeliveryState:
@@ -103,13 +112,18 @@ class Acceptance:
         queues: Queues,
         next_event: Callable[[], int],
         now_us: int,
+        full: Callable[[Delta], Full],
+        skipping: Collection[str],
     ) -> None:
+        """`full` says what has no room left, given what this transaction adds."""
         self._connection = connection
         self._queues = queues
         self._lanes = lanes
         self._names = {number: name for name, number in lanes.items()}
         self._next_event = next_event
         self._now = now_us
+        self._full = full
+        self._skipping = skipping
         self._by_id: dict[tuple[str, str, str], Known] = {}
         self._by_exact: dict[tuple[str, str, str, str | None, str | None], Known] = {}
         self._by_key: dict[tuple[str, str, str, str | None], str] = {}
@@ -121,14 +135,42 @@ class Acceptance:
         self._bodies: list[tuple[int, bytes]] = []
         self._deliveries: list[tuple[Any, ...]] = []
 
-    def run(self, items: Sequence[Prepared]) -> list[Accepted]:
-        """One answer per item, in order, with every row written into the open transaction."""
-        requests = [item.plan.id_request for item in items]
+    def run(self, calls: Sequence[Call]) -> list[list[Accepted] | StoreFull]:
+        """One answer per plan, in order, for each call, with every row written into the open transaction.
+
+        A call for which there is no room gets the exception to raise, and leaves nothing behind.
+        """
+        requests = [item.plan.id_request for call in calls for item in call.items]
         self._look_up_transactions({r.transaction for r in requests if r.transaction is not None})
         self._look_up_ids({self._wanted(r) for r in requests} | {r.asked or r.derived for r in requests})
-        answers = [self._decide(item) for item in items]
+        answers = [self._take(call) for call in calls]
         self._write()
         return answers
+
+    def _take(self, call: Call) -> list[Accepted] | StoreFull:
+        full = self._full(self.delta)
+        if call.no_room is not None:
+            full = Full(call.no_room, full.destinations)
+        items = call.items
+        if full:
+            try:
+                items = [self._fitted(item, full) for item in items]
+            except StoreFull as error:
+                return error
+        return [self._decide(item) for item in items]
+
+    def _fitted(self, item: Prepared, full: Full) -> Prepared:
+        """The item as far as there is room for it.
+
+        Raises: StoreFull.
+        """
+        _, known, is_conflict = self._resolve(item.plan.id_request)
+        if is_conflict:
+            return item
+        held = known.states if known is not None else {}
+        fresh = {each.destination for each in item.plan.deliveries if self._lanes[each.destination] not in held}
+        plan = full.fit(item.plan, fresh, self._skipping, is_new=known is None)
+        return item if plan is item.plan else Prepared(plan, item.body)
 
     def _look_up_transactions(self, transactions: set[str]) -> None:
         if transactions:
@@ -190,20 +232,21 @@ class Acceptance:
             return None
         return self._by_key.get((request.source, request.event_name, request.transaction, request.occurrence))
 
-    def _decide(self, item: Prepared) -> Accepted:
-        plan = item.plan
-        request = plan.id_request
+    def _resolve(self, request: IdRequest) -> tuple[str, Known | None, bool]:
+        """The id that counts, the event that holds it, and whether that is a conflict which nothing may follow."""
         event_id = self._wanted(request)
         known = self._by_id.get((request.source, request.event_name, event_id))
-        if self._is_conflict(request, event_id, known):
-            if not request.send_conflicts:
-                return Accepted(event_id, Status.CONFLICT, {})
-            # Sent all the same, by the operator's choice; but no more than once.
-            exact = (request.source, request.event_name, event_id, request.transaction, request.occurrence)
-            known = self._by_exact.get(exact)
-        if known is None:
-            return self._add(item, event_id)
-        return self._repeat(item, known)
+        if not self._is_conflict(request, event_id, known):
+            return event_id, known, False
+        # Sent all the same, where the operator chose so; but no more than once.
+        exact = (request.source, request.event_name, event_id, request.transaction, request.occurrence)
+        return event_id, self._by_exact.get(exact), not request.send_conflicts
+
+    def _decide(self, item: Prepared) -> Accepted:
+        event_id, known, is_conflict = self._resolve(item.plan.id_request)
+        if is_conflict:
+            return Accepted(event_id, Status.CONFLICT, {})
+        return self._add(item, event_id) if known is None else self._repeat(item, known)
 
     def _is_conflict(self, request: IdRequest, event_id: str, known: Known | None) -> bool:
         """Whether the id belongs to another transaction, or the transaction has another id."""
@@ -294,12 +337,12 @@ class Acceptance:
                     to_us(budget.window_until),
                     None if budget.pair_until is None else to_us(budget.pair_until),
                     budget.repeat_for // _MICROSECOND,
+                    len(item.body),
                     0,
                 )
             )
             known.states[lane] = DeliveryState(Outcome.QUEUED, limited=planned.limited)
-            self.delta.add(lane, QUEUED, money)
-            self.delta.add(lane, PENDING, money)
+            self.delta.queue(lane, money, len(item.body))
             self.woken.add(planned.destination)
 
     def _write(self) -> None:
@@ -308,7 +351,7 @@ class Acceptance:
         connection.executemany("INSERT OR IGNORE INTO bodies VALUES (?, ?)", self._bodies)
         connection.executemany(
             "INSERT INTO deliveries (event, lane, queue, state, ready_at, limited, currency, amount, window_until, "
-            "pair_until, repeat_for, attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "pair_until, repeat_for, bytes, attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             self._deliveries,
         )
 

@@ -156,15 +156,15 @@ def settle(
             keys,
             lane,
         ]
-        for event, currency, amount in connection.execute(
+        for event, currency, amount, size in connection.execute(
             "UPDATE deliveries SET token = NULL, state = ?, reason = ?, detail = ?, trace_id = ?, "  # noqa: S608
             "settled_at = ?, attempts = attempts + ?, unsure_since = coalesce(unsure_since, ?) "
             "WHERE event IN (SELECT value FROM json_each(?)) AND lane = ? AND state = 0 "
-            f"AND {fence} RETURNING event, currency, amount",
+            f"AND {fence} RETURNING event, currency, amount, bytes",
             arguments if outcome is Outcome.DELIVERED else [*arguments, token],
         ):
             effective += 1
-            delta.move(lane, PENDING, outcome, money_of(currency, amount))
+            delta.move(lane, PENDING, outcome, money_of(currency, amount), size)
             if outcome is not Outcome.DEAD:
                 closed.append(event)
     return effective, drop_bodies(connection, closed)

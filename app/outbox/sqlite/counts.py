@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from decimal import Decimal
 
-from app.outbox.port import LEDGER_STATES, QUEUED, Account, Ledger
+from app.outbox.port import LEDGER_STATES, PENDING, QUEUED, Account, Ledger
+from app.outbox.room import DELIVERY_BYTES, Waiting
 
 Money = tuple[str, Decimal] | None
 Key = tuple[int, str, str]
@@ -20,23 +21,32 @@ _UPSERT = "INSERT OR REPLACE INTO counts (lane, state, currency, deliveries, amo
 class Delta:
     """What one transaction adds to the counts."""
 
-    __slots__ = ("amounts", "deliveries")
+    __slots__ = ("amounts", "deliveries", "waiting", "waiting_bytes")
 
     def __init__(self) -> None:
         self.deliveries: defaultdict[Key, int] = defaultdict(int)
         self.amounts: defaultdict[Key, Decimal] = defaultdict(Decimal)
+        self.waiting: defaultdict[int, int] = defaultdict(int)
+        self.waiting_bytes: defaultdict[int, int] = defaultdict(int)
 
-    def add(self, lane: int, state: str, money: Money, sign: int = 1) -> None:
-        """Count one delivery into (`sign` 1) or out of (-1) a state."""
+    def queue(self, lane: int, money: Money, size: int) -> None:
+        """Count one new delivery, whose event's body has `size` bytes."""
+        self._add(lane, QUEUED, money, size, 1)
+        self._add(lane, PENDING, money, size, 1)
+
+    def move(self, lane: int, old: str, new: str, money: Money, size: int) -> None:
+        """Count one delivery, whose event's body has `size` bytes, out of `old` and into `new`."""
+        self._add(lane, old, money, size, -1)
+        self._add(lane, new, money, size, 1)
+
+    def _add(self, lane: int, state: str, money: Money, size: int, sign: int) -> None:
         key = (lane, state, money[0] if money else "")
         self.deliveries[key] += sign
         if money:
             self.amounts[key] += money[1] * sign
-
-    def move(self, lane: int, old: str, new: str, money: Money) -> None:
-        """Count one delivery out of `old` and into `new`."""
-        self.add(lane, old, money, -1)
-        self.add(lane, new, money)
+        if state == PENDING:
+            self.waiting[lane] += sign
+            self.waiting_bytes[lane] += sign * (size + DELIVERY_BYTES)
 
 
 class Counts:
@@ -53,6 +63,21 @@ class Counts:
             )
         }
         self._staged: dict[Key, tuple[int, Decimal]] = {}
+        self._waiting: defaultdict[int, Waiting] = defaultdict(Waiting)
+        for lane, number, size in connection.execute(
+            "SELECT lane, count(*), sum(bytes) FROM deliveries INDEXED BY deliveries_waiting WHERE state = 0 "
+            "GROUP BY lane"
+        ):
+            self._waiting[lane] = Waiting(number, size + number * DELIVERY_BYTES)
+        self._arriving: defaultdict[int, Waiting] = defaultdict(Waiting)
+
+    def waiting(self, lane: int, delta: Delta | None = None) -> Waiting:
+        """How much waits in a lane with what the open transaction changes, `delta` included."""
+        kept, more = self._waiting[lane], self._arriving[lane]
+        number, size = kept.deliveries + more.deliveries, kept.bytes + more.bytes
+        if delta is not None:
+            number, size = number + delta.waiting[lane], size + delta.waiting_bytes[lane]
+        return Waiting(number, size)
 
     def write(self, connection: sqlite3.Connection, delta: Delta) -> None:
         """Put the counts as they are with `delta` into the open transaction."""
@@ -63,16 +88,23 @@ class Counts:
                 deliveries, total = self._staged.get(key) or self._kept.get(key) or (0, _NOTHING)
                 changed[key] = deliveries + change, total + amount
         self._staged |= changed
+        for lane, number in delta.waiting.items():
+            more = self._arriving[lane]
+            self._arriving[lane] = Waiting(more.deliveries + number, more.bytes + delta.waiting_bytes[lane])
         connection.executemany(_UPSERT, [(*key, number, str(total)) for key, (number, total) in changed.items()])
 
     def commit(self) -> None:
         """The transaction is durable."""
         self._kept |= self._staged
         self._staged.clear()
+        for lane in self._arriving:
+            self._waiting[lane] = self.waiting(lane)
+        self._arriving.clear()
 
     def rollback(self) -> None:
         """The transaction did not happen."""
         self._staged.clear()
+        self._arriving.clear()
 
     def ledger(self, lanes: Mapping[int, str]) -> Ledger:
         """An account per lane, by destination name."""

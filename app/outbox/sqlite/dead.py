@@ -38,11 +38,11 @@ ORDER BY d.settled_at, d.event, d.lane LIMIT ?4
 _REPLAY = """
 UPDATE deliveries SET state = 0, ready_at = ?, queue = ?, attempts = 0, unknown_answers = 0, reason = NULL,
   detail = NULL, settled_at = NULL
-WHERE event = ? AND lane = ? AND state = 2 RETURNING currency, amount
+WHERE event = ? AND lane = ? AND state = 2 RETURNING currency, amount, bytes
 """
 _PURGE = f"""
 UPDATE deliveries SET state = {STATE_PURGED}, ready_at = ?, queue = ?
-WHERE event = ? AND lane = ? AND state = 2 RETURNING currency, amount
+WHERE event = ? AND lane = ? AND state = 2 RETURNING currency, amount, bytes
 """  # noqa: S608
 
 Place = tuple[int, int, int]
@@ -147,9 +147,9 @@ def end(
         if bulk is not None:
             queue = bulk.bulk_twin(connection, queue)
         statement = _PURGE if bulk is None else _REPLAY
-        for currency, amount in connection.execute(statement, (now, queue, event, lane)).fetchall():
+        for currency, amount, size in connection.execute(statement, (now, queue, event, lane)).fetchall():
             done.append(event)
             if bulk is not None:
-                delta.move(lane, Outcome.DEAD, PENDING, money_of(currency, amount))
+                delta.move(lane, Outcome.DEAD, PENDING, money_of(currency, amount), size)
                 woken.add(letter.destination)
     return len(done), drop_bodies(connection, done) if bulk is None else set(), woken

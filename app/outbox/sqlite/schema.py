@@ -80,6 +80,7 @@ CREATE TABLE deliveries (
   window_until INTEGER NOT NULL,
   pair_until INTEGER,
   repeat_for INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
   attempts INTEGER NOT NULL,
   unknown_answers INTEGER NOT NULL DEFAULT 0,
   token BLOB,
@@ -92,7 +93,7 @@ CREATE TABLE deliveries (
   PRIMARY KEY (event, lane)
 ) WITHOUT ROWID;
 CREATE INDEX deliveries_ready ON deliveries (queue, ready_at) WHERE state = 0;
-CREATE INDEX deliveries_waiting ON deliveries (lane, event) WHERE state = 0;
+CREATE INDEX deliveries_waiting ON deliveries (lane, event, bytes) WHERE state = 0;
 CREATE INDEX deliveries_dead ON deliveries (settled_at) WHERE state = 2;
 CREATE TABLE lane_book (
   name TEXT PRIMARY KEY,

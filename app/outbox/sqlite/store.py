@@ -29,9 +29,10 @@ from app.outbox.port import (
     Ledger,
     Note,
 )
+from app.outbox.room import NO_LIMITS, Full, Limits, Waiting
 from app.outbox.shares import EVERYTHING, Choice
 from app.outbox.sqlite import book, claims, contexts, dead, pairs, queries, schema
-from app.outbox.sqlite.accept import Acceptance, Prepared, Warm, find, from_us, mint, to_us
+from app.outbox.sqlite.accept import Acceptance, Call, Prepared, Warm, find, from_us, mint, to_us
 from app.outbox.sqlite.counts import Counts, Delta
 from app.outbox.sqlite.files import FileLock, is_disk_low, is_same_file, refuse_network_file_system
 from app.outbox.sqlite.queues import Queues, next_ready
@@ -56,6 +57,7 @@ class SqliteStore:
         now: Callable[[], datetime],
         journal_retention: timedelta,
         max_bytes: int | None,
+        limits: Limits,
     ) -> None:
         self._path = path
         self._lock = lock
@@ -63,6 +65,7 @@ class SqliteStore:
         self._now = now
         self._journal_retention = journal_retention
         self._max_bytes = max_bytes
+        self._limits = limits
         self._inode = path.stat().st_ino
         (self._page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
         self._lanes: dict[str, int] = dict(connection.execute("SELECT name, id FROM lanes").fetchall())
@@ -90,6 +93,7 @@ class SqliteStore:
         journal_retention: timedelta = timedelta(days=7),
         synchronous: str = "FULL",
         max_bytes: int | None = None,
+        limits: Limits = NO_LIMITS,
     ) -> SqliteStore:
         """The store in the file at `path`, made if it does not exist, with a lane for each of `destinations`.
 
@@ -122,7 +126,7 @@ class SqliteStore:
                     (to_us(now()),),
                 )
                 connection.execute("COMMIT")
-                store = cls(path, lock, connection, now, journal_retention, max_bytes)
+                store = cls(path, lock, connection, now, journal_retention, max_bytes, limits)
             except sqlite3.Error as error:
                 if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
                     raise StoreMismatch("the store's file is not a SQLite database") from error
@@ -162,12 +166,23 @@ class SqliteStore:
         if not plans:
             return ()
         prepared = [Prepared(plan, encode_event(plan.event)) for plan in plans]
-        self._refuse_when_full(sum(len(item.body) for item in prepared))
-        return await self._writer.do(self._accept, prepared, len(prepared))
+        call = Call(prepared, self._no_room(sum(len(item.body) for item in prepared)))
+        answer = await self._writer.do(self._accept, call, len(prepared))
+        if isinstance(answer, StoreFull):
+            raise answer
+        return answer
 
-    def _accept(self, connection: sqlite3.Connection, calls: Sequence[Sequence[Prepared]]) -> Answers[list[Accepted]]:
-        acceptance = Acceptance(connection, self._lanes, self._queues, self._next_event, to_us(self._now()))
-        answers = acceptance.run([item for call in calls for item in call])
+    def _accept(self, connection: sqlite3.Connection, calls: Sequence[Call]) -> Answers[list[Accepted] | StoreFull]:
+        acceptance = Acceptance(
+            connection,
+            self._lanes,
+            self._queues,
+            self._next_event,
+            to_us(self._now()),
+            self._full,
+            self._limits.skipping,
+        )
+        answers = acceptance.run(calls)
         self._counts.write(connection, acceptance.delta)
 
         def after() -> None:
@@ -177,13 +192,21 @@ class SqliteStore:
                 del self._warm[next(iter(self._warm))]
             self._wake(acceptance.woken)
 
-        given = iter(answers)
-        return [[next(given) for _ in call] for call in calls], after
+        return answers, after
 
-    def _refuse_when_full(self, more_bytes: int = 0) -> None:
-        """Raise StoreFull when there is no room, or none for `more_bytes`.
+    def _full(self, delta: Delta | None = None) -> Full:
+        return self._limits.full({name: self._counts.waiting(lane, delta) for name, lane in self._lanes.items()})
+
+    def waiting(self) -> Mapping[str, Waiting]:
+        """See `Store.waiting`."""
+        return {name: self._counts.waiting(lane) for name, lane in self._lanes.items()}
+
+    def _no_room(self, more_bytes: int = 0) -> StoreFull | None:
+        """Why the file can hold nothing more, or nothing of `more_bytes`; None when it can.
 
         Claiming and settling are never refused and have the rest of the disk to themselves: they make the room.
+
+        Raises: StoreUnavailable when the file is not there any more.
         """
         if not is_same_file(self._path, self._inode):
             raise StoreUnavailable("the store's file was removed or replaced under the running gateway")
@@ -194,9 +217,8 @@ class SqliteStore:
             except sqlite3.Error as error:
                 raise StoreUnavailable(f"the store cannot be read: {error}") from error
             if (pages - unused) * self._page_bytes + more_bytes >= self._max_bytes:
-                raise StoreFull("the store has reached its configured size")
-        if is_disk_low(self._path.parent):
-            raise StoreFull("the disk is nearly full")
+                return StoreFull("the store has reached its configured size", limit="store.max_bytes")
+        return StoreFull("the disk is nearly full") if is_disk_low(self._path.parent) else None
 
     def _next_event(self) -> int:
         self._last_event += 1
@@ -431,7 +453,8 @@ class SqliteStore:
 
     async def keep_contexts(self, kept: Sequence[KeptContext]) -> None:
         """See `IdStore.keep_contexts`."""
-        self._refuse_when_full(sum(len(each.body) for each in kept))
+        if (full := self._no_room(sum(len(each.body) for each in kept))) is not None:
+            raise full
         await self._writer.do(self._keep_contexts, kept, len(kept))
 
     def _keep_contexts(self, connection: sqlite3.Connection, calls: Sequence[Sequence[KeptContext]]) -> Answers[None]:
@@ -449,7 +472,8 @@ class SqliteStore:
 
     async def probe(self) -> None:
         """See `Store.probe`."""
-        self._refuse_when_full()
+        if (full := self._no_room() or self._full().store) is not None:
+            raise full
         await self._writer.do(self._probe, None)
 
     def _probe(self, connection: sqlite3.Connection, calls: Sequence[None]) -> Answers[None]:
