@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import random
 import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -54,6 +56,11 @@ class FrozenClock:
 def digest(text: str) -> bytes:
     """The 32 bytes under which a normal form is kept."""
     return hashlib.sha256(text.encode()).digest()
+
+
+def noise(size: int, seed: int = 0) -> str:
+    """Text of `size` characters that no store can make smaller."""
+    return base64.b85encode(random.Random(seed).randbytes(size)).decode()[:size]
 
 
 def identity(**over: Any) -> HashedIdentity:

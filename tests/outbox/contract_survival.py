@@ -12,7 +12,7 @@ import anyio.lowlevel
 import pytest
 
 from app.errors import Status, StoreUnavailable
-from tests.factories import DESTINATIONS, FrozenClock, plan
+from tests.factories import DESTINATIONS, FrozenClock, noise, plan
 from tests.outbox.support import (
     DAY,
     HOUR,
@@ -99,8 +99,7 @@ class Surviving(Bounded):
     async def test_size_is_told(self, store: Engine) -> None:
         before = store.size_bytes()
         assert before >= 0
-        filler = {"note": "x" * 2000}
-        await store.accept([plan(f"ORD-{number}", properties=filler) for number in range(200)])
+        await store.accept([plan(f"ORD-{each}", properties={"note": noise(2000, each)}) for each in range(200)])
         assert store.size_bytes() >= before + 200 * 2000
 
     async def test_secrets_are_made_once(self, store: Engine, reopen: Reopen) -> None:

@@ -14,7 +14,7 @@ from app.errors import Status, StoreFull, StoreMismatch, StoreUnavailable
 from app.outbox.address import parse_url
 from app.outbox.port import DeadFilter
 from app.outbox.redis import RedisStore, boot
-from tests.factories import DESTINATIONS, START, FrozenClock, plan
+from tests.factories import DESTINATIONS, START, FrozenClock, noise, plan
 from tests.outbox.redis_harness import RedisHarness
 from tests.outbox.support import (
     DAY,
@@ -87,7 +87,7 @@ class TestRedisFailures(Bounded):
         taken = 0
         with pytest.raises(StoreFull):
             for number in range(1000):
-                await accept(store, plan(f"ORD-{number}", ("meta",), properties={"note": "x" * 20_000}))
+                await accept(store, plan(f"ORD-{number}", ("meta",), properties={"note": noise(20_000)}))
                 taken += 1
         assert taken > 10
         assert await counts(store) == {"queued": taken, "pending": taken}

@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 
 from app.errors import Outcome
-from app.model import Budget, Plan, encode_event
+from app.model import Budget, Plan
 from app.outbox.redis.places import blob, name_mark, to_seconds, to_us, transaction_mark
 from app.outbox.redis.records import MILLION, Head, Lead, Term
+from app.outbox.redis.squeeze import squeeze
 from app.outbox.shares import Queue, queue_of
 
 MAX_UNITS = 10**15
@@ -50,7 +51,7 @@ def encode_plan(plan: Plan) -> Encoded:
         (each.destination, int(each.limited), terms.setdefault(each.budget, len(terms))) for each in plan.deliveries
     ]
     return Encoded(
-        encode_event(plan.event),
+        squeeze(plan.event),
         tuple(each.destination for each in plan.deliveries),
         counted(plan.event.money),
         planned,

@@ -17,9 +17,10 @@ from decimal import Decimal
 import msgspec
 
 from app.errors import Outcome, Reason
-from app.model import Budget, HashedEvent, decode_event
+from app.model import Budget, HashedEvent
 from app.outbox.port import DeliveryState, EventState
 from app.outbox.redis.places import from_us
+from app.outbox.redis.squeeze import unsqueeze
 
 STATE_PENDING = 0
 STATES: dict[Outcome, int] = {
@@ -132,7 +133,7 @@ def decode_body(raw: bytes) -> Body:
     count, accepted_at, nonce, size = _BODY.unpack_from(raw)
     start = _BODY.size + size
     leads = [_lead.decode(raw[start:])] if count == 1 else _leads.decode(b"\xdc\0%c" % count + raw[start:])
-    return Body(raw, from_us(accepted_at), nonce, size, decode_event(raw[_BODY.size : start]), leads)
+    return Body(raw, from_us(accepted_at), nonce, size, unsqueeze(raw[_BODY.size : start]), leads)
 
 
 @dataclass(frozen=True, slots=True)
