@@ -27,7 +27,7 @@ def require(tool: str) -> str:
     """The path of a binary. Without it the test is skipped, in CI it fails."""
     found = find(tool)
     if found is None:
-        _missing(tool)
+        missing(tool)
     assert found is not None
     return found
 
@@ -37,11 +37,12 @@ def find_crds() -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "convey" / "tools" / "crds"
     if not (folder / "node_modules").is_dir():
-        _missing("schemas of custom resources")
+        missing("schemas of custom resources")
     return folder
 
 
-def _missing(what: str) -> None:
+def missing(what: str) -> None:
+    """Skip a test that lacks something; in CI, fail it."""
     words = f"no {what}: run scripts/get_tools.sh, or install it"
     if os.environ.get("CI") == "true":
         pytest.fail(words)
