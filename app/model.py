@@ -79,9 +79,15 @@ class HashedIdentity(msgspec.Struct, frozen=True, omit_defaults=True):
     gclid: str | None = None
     gbraid: str | None = None
     wbraid: str | None = None
+    ctwa_clid: str | None = None
     idfa: str | None = None
     gaid: str | None = None
     idfv: str | None = None
+    anon_id: str | None = None
+    download_id: str | None = None
+    fb_login_id: str | None = None
+    page_scoped_user_id: str | None = None
+    ig_sid: str | None = None
 
     def hex(self, form: Form) -> list[str]:
         """The digests of one form as lower-case hex, in order; empty when there are none."""
@@ -97,6 +103,7 @@ class HashedContent(msgspec.Struct, frozen=True, omit_defaults=True):
     title: str | None = None
     brand: str | None = None
     category: str | None = None
+    delivery_category: str | None = None
 
 
 class HashedCustomData(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -112,6 +119,7 @@ class HashedCustomData(msgspec.Struct, frozen=True, omit_defaults=True):
     content_name: str | None = None
     content_category: str | None = None
     content_type: str | None = None
+    delivery_category: str | None = None
     contents: tuple[HashedContent, ...] = ()
     properties: dict[str, Any] = {}
 
@@ -130,7 +138,8 @@ class ConsentFacts(msgspec.Struct, frozen=True, omit_defaults=True):
 class HashedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     """The event as it is kept and delivered. No field of it can hold a raw e-mail address, phone number or name.
 
-    `event_name` is canonical (`Purchase`), or the caller's own where `is_custom`. Unknown keys of a newer
+    `event_name` is canonical (`Purchase`), or the caller's own where `is_custom`. `test_codes` are a test event's own
+    test codes, by the name of the destination. Unknown keys of a newer
     version are ignored on reading, absent ones take their default, so that versions can run side by side.
     """
 
@@ -149,6 +158,7 @@ class HashedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     is_test: bool = False
     consent: ConsentFacts = ConsentFacts()
     """As decided for the destinations that `has_consent_states`."""
+    test_codes: dict[str, str] = {}
 
     @property
     def money(self) -> tuple[str, Decimal] | None:

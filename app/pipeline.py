@@ -147,7 +147,8 @@ def plan(event: Event, policy: SourcePolicy, forms: frozenset[Form], now: dateti
         identity=identity,
         custom_data=custom_data,
         app=_app_data(event, warnings),
-        is_test=event.test,
+        is_test=is_test(event),
+        test_codes=event.test_event_codes or {},
         consent=_consent_facts(policy, gates),
     )
     warnings += _advice(hashed, transaction, event.event_id is not None)
@@ -170,6 +171,8 @@ def _faults(event: Event, policy: SourcePolicy) -> Iterable[Fault]:
     for position, wanted in enumerate(event.destinations or ()):
         if wanted not in known:
             yield Fault(f"/destinations/{position}", "unknown_destination", "no destination of this name is configured")
+    if (event.test_event_codes or {}).keys() - known:  # which one is not said: a strange name may be anything
+        yield Fault("/test_event_codes", "unknown_destination", "names a destination that is not configured")
     yield from faults_of_ids(
         (
             ("/event_name", event.event_name),
@@ -197,7 +200,15 @@ def _custom_data(
     if data.value is not None and data.currency is None:
         warnings.append(Warn("currency_missing", "/custom_data/currency", "a value without a currency counts nowhere"))
     contents = tuple(
-        HashedContent(line.id, line.quantity, line.item_price, line.title, line.brand, line.category)
+        HashedContent(
+            line.id,
+            line.quantity,
+            line.item_price,
+            line.title,
+            line.brand,
+            line.category,
+            line.delivery_category,
+        )
         for line in data.contents or ()
     )
     return HashedCustomData(
@@ -211,6 +222,7 @@ def _custom_data(
         content_name=data.content_name,
         content_category=data.content_category,
         content_type=data.content_type,
+        delivery_category=data.delivery_category,
         contents=contents,
         properties=data.properties or {},
     ), guarded
@@ -283,13 +295,23 @@ def _gates(
             consent = decided[route.needs] = decide(signals, route.needs, policy.consent, where, now)
         if not route.is_routed or (event.destinations is not None and route.name not in event.destinations):
             gates[route.name] = ConsentDecision(Outcome.SKIPPED, Reason.NOT_ROUTED)
-        elif event.test and not route.destination.has_test_mode(route.settings):
+        elif is_test(event) and not _has_test_mode(event, route):
             gates[route.name] = ConsentDecision(Outcome.SKIPPED, Reason.TEST_MODE_MISSING)
         elif consent.limited and not route.destination.is_limited_supported:
             gates[route.name] = ConsentDecision(Outcome.DENIED, Reason.US_OPT_OUT, ConsentCode.LIMITED_UNSUPPORTED)
         else:
             gates[route.name] = consent
     return gates
+
+
+def is_test(event: Event) -> bool:
+    """Whether the event is a test: said to be one, or given test codes."""
+    return event.test or bool(event.test_event_codes)
+
+
+def _has_test_mode(event: Event, route: Route) -> bool:
+    brings_code = route.destination.takes_test_codes and route.name in (event.test_event_codes or {})
+    return brings_code or route.destination.has_test_mode(route.settings)
 
 
 def _consent_facts(policy: SourcePolicy, gates: Mapping[str, ConsentDecision]) -> ConsentFacts:

@@ -30,6 +30,8 @@ Amount = Annotated[
     Field(ge=0, max_digits=20, decimal_places=6, allow_inf_nan=False, examples=["129.90"]),
 ]
 
+DeliveryCategory = Literal["in_store", "curbside", "home_delivery"]
+
 Flag = Annotated[int, Field(ge=0, le=1)]
 
 ActionSource = Literal[
@@ -44,6 +46,9 @@ ActionSource = Literal[
     "other",
 ]
 ACTION_SOURCES: tuple[ActionSource, ...] = ActionSource.__args__  # type: ignore[attr-defined]
+
+
+TestCode = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
 class WireModel(BaseModel):
@@ -84,9 +89,15 @@ class UserData(WireModel):
     gclid: Text | None = None
     gbraid: Text | None = None
     wbraid: Text | None = None
+    ctwa_clid: Text | None = Field(None, description="Click id of an ad that opens WhatsApp.")
     idfa: Word | None = None
     gaid: Word | None = None
     idfv: Word | None = None
+    anon_id: Word | None = Field(None, description="Anonymous id of an app install, for Meta and Snapchat.")
+    download_id: Word | None = Field(None, description="Download id of an app, for Snapchat.")
+    fb_login_id: Word | None = Field(None, description="Id that Facebook Login gave the app, for Meta.")
+    page_scoped_user_id: Word | None = Field(None, description="Messenger's id of the person, for Meta.")
+    ig_sid: Word | None = Field(None, description="Instagram's scoped id of the person, for Meta.")
 
 
 class Consent(WireModel):
@@ -121,6 +132,7 @@ class Content(WireModel):
     title: Text | None = None
     brand: Text | None = None
     category: Text | None = None
+    delivery_category: DeliveryCategory | None = None
 
 
 class CustomData(WireModel):
@@ -135,10 +147,13 @@ class CustomData(WireModel):
     predicted_ltv: Amount | None = None
     content_name: Text | None = None
     content_category: Text | None = None
-    content_type: Word | None = None
+    content_type: Word | None = Field(None, description="product, or product_group for ids of item groups.")
+    delivery_category: DeliveryCategory | None = Field(None, description="in_store, curbside or home_delivery.")
     contents: Annotated[list[Content], Field(max_length=500)] | None = None
     properties: Annotated[dict[str, Any], Field(max_length=200)] | None = Field(
-        None, description="Free data; flat values reach Meta and Snapchat."
+        None,
+        description="Free data; flat values reach Meta and Snapchat, others where `field_properties` of a destination "
+        "sends them.",
     )
 
 
@@ -162,6 +177,14 @@ class AppData(WireModel):
     installer_package: Word | None = None
     url_schemes: Text | None = None
     windows_attribution_id: Word | None = None
+    package_name: Word | None = Field(None, description="The app's package or bundle name.")
+    app_store: Annotated[str, StringConstraints(max_length=100)] | None = Field(None, description="Where it came from.")
+    install_time: Annotated[int, Field(ge=0, lt=4_102_444_800)] | None = Field(None, description="Unix seconds.")
+    device_brand: Word | None = None
+    device_model: Word | None = None
+    device_type: Word | None = None
+    device_carrier: Word | None = None
+    wifi: bool | None = None
 
 
 class ContextUser(BaseModel):
@@ -225,6 +248,9 @@ class Event(WireModel):
     )
     hold: bool = False
     test: bool = False
+    test_event_codes: Annotated[dict[Word, TestCode], Field(max_length=50)] | None = Field(
+        None, description="Test codes by destination, instead of the configured ones. Makes it a test event."
+    )
 
     @model_validator(mode="before")
     @classmethod

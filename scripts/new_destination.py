@@ -24,7 +24,7 @@ Documented at https://developers.__HOST__.example, read YYYY-MM-DD; the tables a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -33,6 +33,7 @@ from pydantic import Field
 from app.destinations.base import (
     Admission,
     Admit,
+    ApiVersion,
     Destination,
     Duration,
     Limits,
@@ -57,6 +58,7 @@ from app.errors import DestinationError, Reason
 from app.model import Delivered, Delivery, Form, HashedEvent, HttpCall, HttpReply, Park, Result, Retry, Split
 
 LIMITS = Limits(max_items=100, max_bytes=1_000_000)  # where it is documented
+VERSIONS = {"v1": ApiVersion(date(2026, 1, 1), "https://developers.__HOST__.example")}  # when and where it was read
 EVENT_NAMES = {"Purchase": "purchase", "Lead": "lead"}  # where it is documented
 KEYS = {"email": Form.EMAIL}  # keys of hashed values, where they are documented
 
@@ -65,6 +67,7 @@ class __TITLE__Settings(MappedSettings):
     """One account at __TITLE__."""
 
     base_url: str = Field("https://api.__HOST__.example", description="Origin of the API.")
+    api_version: str = Field("v1", pattern="^v[0-9]{1,2}$", description="API version.")
     account_id: str = Field(pattern="^[0-9]{1,20}$", description="Account id.")
     access_token: Token = Field(description="Token of the account.")
     max_age: Duration = Field(timedelta(days=7), gt=timedelta(0), description="Oldest event to send.")
@@ -89,7 +92,7 @@ def build(deliveries: Sequence[Delivery], settings: __TITLE__Settings) -> list[H
     items = [(delivery, orjson.dumps(_event(delivery, settings))) for delivery in deliveries]
     return [
         HttpCall(
-            url=f"{settings.base_url}/v1/accounts/{settings.account_id}/events",
+            url=f"{settings.base_url}/{settings.api_version}/accounts/{settings.account_id}/events",
             body=body,
             deliveries=batch,
             headers={"content-type": "application/json"},
@@ -143,6 +146,7 @@ DESTINATION = Destination(
     admit=admit,
     build=build,
     read=read,
+    versions=VERSIONS,
 )
 '''
 
@@ -166,6 +170,7 @@ inferred. Read on YYYY-MM-DD.
 | Setting | Default | Meaning |
 |---|---|---|
 | `account_id` | required | account id |
+| `api_version` | `v1` | API version |
 | `access_token` | required | token of the account |
 | `max_age` | `7d` | oldest event sent, less `window_margin` (`10m`) |
 

@@ -28,6 +28,7 @@ LONGEST: Final = {
     "gclid": 1000,
     "gbraid": 1000,
     "wbraid": 1000,
+    "ctwa_clid": 1000,
 }
 """Characters each id may have: TikTok documents 1000 for ttclid, the rest is ours. Longer ids are dropped, not cut."""
 

@@ -48,6 +48,7 @@ class Code(Enum):
     AD_ID_INVALID = "ad_id_invalid"
     AD_ID_ZERO = "ad_id_zero"
     LEAD_ID_INVALID = "lead_id_invalid"
+    PLATFORM_ID_INVALID = "platform_id_invalid"
     CUSTOMER_TYPE_UNKNOWN = "customer_type_unknown"
 
     IP_INVALID = "ip_invalid"
@@ -113,6 +114,7 @@ DETAILS: dict[Code, str] = {
     Code.AD_ID_INVALID: "not an advertising or vendor id; left out",
     Code.AD_ID_ZERO: "the id is all zeros, which means that the shopper does not allow tracking; left out",
     Code.LEAD_ID_INVALID: "not an id: letters, digits and - _ . : only, up to 128; left out",
+    Code.PLATFORM_ID_INVALID: "not an id: letters, digits and - _ . : only, up to 128; left out",
     Code.CUSTOMER_TYPE_UNKNOWN: "customer_type is new or returning; left out",
     Code.IP_INVALID: "not an IPv4 or IPv6 address; left out",
     Code.IP_NOT_PUBLIC: "a private, loopback or otherwise unroutable address, likely a proxy's; send the shopper's",

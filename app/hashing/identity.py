@@ -20,6 +20,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _ALL_FORMS = frozenset(Form)
 
+PLATFORM_IDS = frozenset({"anon_id", "download_id", "fb_login_id", "page_scoped_user_id", "ig_sid"})
+"""Ids that platforms give: kept in plain, as they are."""
+
 
 class _Wanted(NamedTuple):
     """Per field the forms to compute, in the order its reader gives them; None where one is not wanted."""
@@ -116,6 +119,9 @@ def hash_identity(
     _click_ids(user, plain, reading, event_source_url, event_time)
     if user.lead_id:
         reading.keep(plain, "lead_id", user.lead_id, ids.lead_id)
+    for field in sorted(PLATFORM_IDS & user.model_fields_set):
+        if value := getattr(user, field):
+            reading.keep(plain, field, value, ids.platform_id)
     if user.customer_type:
         reading.keep(plain, "customer_type", user.customer_type, ids.customer_type)
     return HashedIdentity(digests=reading.digests, **plain), tuple(reading.warnings)

@@ -72,6 +72,16 @@ def lead_id(text: str) -> str | Code:
     return bare if _LEAD_ID.fullmatch(bare) and bare.lower() not in junk.WORDS else Code.LEAD_ID_INVALID
 
 
+def platform_id(text: str) -> str | Code:
+    """An id that a platform gave a person, an app or an install, as it is: never hashed.
+
+    Source: Meta, customer information parameters and business messaging; Snapchat, Conversions API parameters. Read
+    2026-11-20. Documented as plain; the characters are ours.
+    """
+    bare = clean(text)
+    return bare if _LEAD_ID.fullmatch(bare) and bare.lower() not in junk.WORDS else Code.PLATFORM_ID_INVALID
+
+
 def customer_type(text: str) -> str | Code:
     """`new` or `returning`.
 

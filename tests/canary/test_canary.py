@@ -385,8 +385,8 @@ def test_an_exception_that_holds_a_value_tells_nobody(
 
     monkeypatch.setattr("app.ingest.plan", plan_or_fail)
     monkeypatch.setattr(Ingest, "take", take_or_fail)
-    monkeypatch.setattr("app.destinations.meta.pack", fail("building"))
-    monkeypatch.setattr("app.destinations.tiktok.json_object", fail("reading"))
+    monkeypatch.setattr("app.destinations.meta.exchange.pack", fail("building"))
+    monkeypatch.setattr("app.destinations.tiktok.exchange.json_object", fail("reading"))
     settings = load(write_config(tmp_path, platforms.url), {})
     answers: dict[str, bytes] = {}
 

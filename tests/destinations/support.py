@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from app.destinations.base import Admission, Admit, Skip
@@ -25,6 +26,7 @@ from app.model import (
 )
 from app.wire import ActionSource
 
+PAGES = Path(__file__).parents[2] / "docs" / "destinations"
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HAPPENED = datetime(2026, 11, 20, 11, 50, tzinfo=UTC)
 HAPPENED_UNIX = 1_795_175_400

@@ -13,7 +13,8 @@ import pytest
 from pydantic import ValidationError
 
 from app.destinations.base import DEDUP_WINDOW
-from app.destinations.meta import EVENT_NAMES, LDU_STATES, can_limit
+from app.destinations.meta.admission import can_limit
+from app.destinations.meta.tables import EVENT_NAMES, LDU_STATES, SUBCODES
 from app.errors import DestinationError
 from app.event_names import STANDARD_EVENTS
 from app.model import Delivered, Form, HashedContent, Park, Rejected, Retry, Split
@@ -31,7 +32,7 @@ def test_page():
 @pytest.mark.parametrize("source", ACTION_SOURCES)
 @pytest.mark.parametrize("name", STANDARD_EVENTS)
 def test_every_standard_event_from_every_source(name: str, source: str) -> None:
-    of = s.event(event_name=name, action_source=source)
+    of = s.event(event_name=name, action_source=source, identity=s.identity(ctwa_clid="ARAkLk"))
     if source == "business_messaging" and name not in MESSAGING:
         assert s.skipped("meta", of) == "event_not_supported"
         return
@@ -98,6 +99,7 @@ def test_the_whole_event():
             "content_name": "Autumn",
             "content_category": "Footwear",
             "content_type": "product",
+            "content_ids": ["SKU-1", "SKU-2"],
             "contents": [
                 {"id": "SKU-1", "quantity": 1, "item_price": 99.9},
                 {"id": "SKU-2", "quantity": 1, "item_price": 30},
@@ -247,7 +249,9 @@ def test_app_events():
 
 def test_messaging_events_name_their_channel_and_travel_apart():
     of = s.event(
-        action_source="business_messaging", custom_data=s.custom_data(properties={"messaging_channel": "whatsapp"})
+        action_source="business_messaging",
+        identity=s.identity(ctwa_clid="ARAkLk"),
+        custom_data=s.custom_data(properties={"messaging_channel": "whatsapp"}),
     )
     item = s.sent("meta", of)
     assert item["messaging_channel"] == "whatsapp"
@@ -424,7 +428,8 @@ def test_what_a_person_must_mend_parks(code: int, subcode: int | None, status: i
 def test_an_event_at_fault_is_found_and_then_rejected(subcode: int) -> None:
     assert isinstance(s.read("meta", s.reply(400, error(100, subcode)), 4), Split)
     (result,) = s.read("meta", s.reply(400, error(100, subcode)))
-    assert result == Rejected(detail=f"code 100/{subcode}: (#1) Es ging etwas schief", trace_id="Atrace")
+    told = f"code 100/{subcode} ({SUBCODES[subcode].meaning}): (#1) Es ging etwas schief"
+    assert result == Rejected(detail=told, trace_id="Atrace")
 
 
 @pytest.mark.parametrize(
@@ -473,4 +478,4 @@ def test_an_unknown_refusal_of_a_batch_spares_the_innocent():
 
 def test_words_are_scrubbed():
     (result,) = s.read("meta", s.reply(400, error(100, message="jane.doe@example.com is not " + "ab" * 32)))
-    assert result.detail == "code 100: … is not …"
+    assert result.detail == "code 100 (a parameter is invalid): … is not …"

@@ -11,7 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from app.destinations.base import DEDUP_WINDOW
-from app.destinations.pinterest import EVENT_NAMES, can_limit
+from app.destinations.pinterest.admission import can_limit
+from app.destinations.pinterest.tables import EVENT_NAMES
 from app.errors import DestinationError
 from app.event_names import STANDARD_EVENTS
 from app.model import Delivered, Form, HashedContent, Park, Rejected, Retry, Split

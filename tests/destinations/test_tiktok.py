@@ -11,7 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from app.destinations.base import DEDUP_WINDOW
-from app.destinations.tiktok import CURRENCIES, can_limit
+from app.destinations.tiktok.admission import can_limit
+from app.destinations.tiktok.tables import CODES, CURRENCIES
 from app.errors import DestinationError
 from app.event_names import STANDARD_EVENTS
 from app.model import Delivered, Form, Park, Rejected, Retry, Split
@@ -293,13 +294,17 @@ def body(code: Any, message: str = "words", **more: Any) -> dict[str, Any]:
     return {"code": code, "message": message, "request_id": "2026112012", "data": {}, **more}
 
 
+def told(code: int) -> str:
+    return f"code {code} ({CODES[code].meaning}): words"
+
+
 def test_success():
     assert s.read("tiktok", s.reply(200, body(0, "OK", novelty=1)), 2) == [Delivered("2026112012")] * 2
 
 
 @pytest.mark.parametrize("code", [20001, 40050])
 def test_done_with_a_remark(code: int) -> None:
-    assert s.read("tiktok", s.reply(200, body(code))) == [Delivered("2026112012", f"code {code}: words")]
+    assert s.read("tiktok", s.reply(200, body(code))) == [Delivered("2026112012", told(code))]
 
 
 @pytest.mark.parametrize(
@@ -324,9 +329,7 @@ def test_an_event_at_fault_is_found_and_then_rejected(code: int, status: int) ->
     verdict = s.read("tiktok", s.reply(status, body(code, message)), 4)
     assert isinstance(verdict, Split)
     assert verdict.suspects == (2,)
-    assert s.read("tiktok", s.reply(status, body(code))) == [
-        Rejected(detail=f"code {code}: words", trace_id="2026112012")
-    ]
+    assert s.read("tiktok", s.reply(status, body(code))) == [Rejected(detail=told(code), trace_id="2026112012")]
 
 
 @pytest.mark.parametrize("status", [200, 401, 403])

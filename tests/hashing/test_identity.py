@@ -190,3 +190,23 @@ def test_the_page_names_every_warning_and_every_setting() -> None:
     page = (Path(__file__).parents[2] / "docs" / "hashing.md").read_text(encoding="utf-8")
     for word in [code.value for code in Code] + [field.name for field in fields(HashingOptions)] + list(Form):
         assert f"`{word}`" in page, word
+
+
+def test_ids_that_platforms_gave_are_kept_as_they_are() -> None:
+    given = {
+        "anon_id": "XZ-1",
+        "download_id": "d.7",
+        "fb_login_id": "10158",
+        "page_scoped_user_id": "24017",
+        "ig_sid": "ig:1",
+    }
+    identity, warnings = identity_of(given)
+    assert {field: getattr(identity, field) for field in given} == given
+    assert not warnings
+    identity, warnings = identity_of({"ig_sid": "jane@example.com", "anon_id": "null", "download_id": ""})
+    assert (identity.ig_sid, identity.anon_id, identity.download_id) == (None, None, None)
+    assert codes(warnings) == [("platform_id_invalid", "/user/anon_id"), ("platform_id_invalid", "/user/ig_sid")]
+
+
+def test_the_click_id_of_a_whatsapp_ad_keeps_its_case() -> None:
+    assert identity_of({"ctwa_clid": "ARAkLk-x_Y"})[0].ctwa_clid == "ARAkLk-x_Y"

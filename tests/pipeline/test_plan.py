@@ -79,6 +79,28 @@ def test_a_destination_a_source_does_not_use_stays_unrouted_when_asked_for() -> 
     assert decisions(planned(source, destinations=["two"])) == {"one": "not_routed", "two": "not_routed"}
 
 
+def test_a_test_code_of_its_own_is_a_test_mode_where_codes_are_taken() -> None:
+    source = policy()
+    codes = {"tiktok": "TEST77", "pinterest": "TEST88"}
+    made = planned(source, test_event_codes=codes)
+    assert made.event.is_test
+    assert made.event.test_codes == codes
+    assert decisions(made) == {
+        "meta": "queued",
+        "tiktok": "queued",
+        "pinterest": "test_mode_missing",
+        "snapchat": "test_mode_missing",
+    }
+    assert not planned(source, test_event_codes={}).event.is_test
+
+
+def test_a_test_code_for_nobody_is_a_fault_that_repeats_no_name() -> None:
+    with pytest.raises(InvalidEvent) as caught:
+        planned(policy(), test_event_codes={"jane@example.com": "TEST1"})
+    (fault,) = caught.value.faults
+    assert (fault.pointer, fault.code) == ("/test_event_codes", "unknown_destination")
+
+
 def test_every_destination_has_a_verdict_in_the_configured_order() -> None:
     names = ["c", "a", "b"]
     made = planned(policy(*map(route, names)))

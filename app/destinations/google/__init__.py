@@ -8,12 +8,12 @@ settings name, and is recognised by its transactionId alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import orjson
 
-from app.destinations.base import Destination, Limits, grouped, pack, tidy
+from app.destinations.base import ApiVersion, Destination, Limits, grouped, pack, tidy
 from app.destinations.google.answers import read
 from app.destinations.google.events import admit, event_body
 from app.destinations.google.settings import MAX_ACTIONS, SCOPE, GoogleSettings
@@ -27,6 +27,12 @@ LIMITS = Limits(
 )
 LINGER = timedelta(seconds=2)
 """Requests are counted per project (300 a minute, 100,000 a day): fewer, larger ones."""
+
+VERSIONS = {  # release notes, documented: features are added in place (1.9 on 2026-11-04), no end is announced
+    "v1": ApiVersion(
+        date(2026, 11, 20), "https://developers.google.com/data-manager/api/release-notes", released=date(2025, 4, 1)
+    )
+}
 
 
 def build(deliveries: Sequence[Delivery], settings: GoogleSettings) -> list[HttpCall]:
@@ -99,4 +105,5 @@ DESTINATION = Destination(
     read=read,
     has_consent_states=True,
     linger=LINGER,
+    versions=VERSIONS,
 )
