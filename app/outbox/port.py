@@ -262,7 +262,50 @@ class LaneBook(Protocol):
         """
 
 
-class Store(Outbox, Journal, IdStore, LaneBook, Protocol):
+@dataclass(frozen=True, slots=True)
+class Memo:
+    """A small value to be remembered until `until`. One with a `due_at` asks to be looked at from that instant on."""
+
+    book: str
+    name: str
+    value: bytes
+    until: datetime
+    due_at: datetime | None = None
+
+
+class Memos(Protocol):
+    """What delivering has to remember beyond a delivery's end: questions to ask later, conversions to adjust."""
+
+    async def keep_memos(self, memos: Sequence[Memo]) -> None:
+        """Keep these durably, each in place of an earlier one of its book and name.
+
+        Raises: StoreUnavailable.
+        """
+
+    async def memos(self, book: str, names: Collection[str]) -> Mapping[str, bytes]:
+        """The values kept under these names of one book; those that have none, or had their time, are absent.
+
+        Of memos that have no `due_at`: one that has is found by `due_memos` alone.
+
+        Raises: StoreUnavailable.
+        """
+
+    async def due_memos(self, book: str, limit: int, lease: timedelta) -> Sequence[Memo]:
+        """Up to `limit` memos of a book that are due, the earliest first; nobody else gets them until now + lease.
+
+        Their `due_at` is then the end of the lease: whoever is done with one keeps it anew or drops it.
+
+        Raises: StoreUnavailable.
+        """
+
+    async def drop_memos(self, book: str, names: Collection[str]) -> None:
+        """Forget these, durably.
+
+        Raises: StoreUnavailable.
+        """
+
+
+class Store(Outbox, Journal, IdStore, LaneBook, Memos, Protocol):
     """One engine, opened: all of these over one store. `app.stores` opens it, everything else is handed it."""
 
     @property

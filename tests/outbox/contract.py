@@ -18,6 +18,7 @@ from tests.outbox.contract_dead import Dying
 from tests.outbox.contract_ids import Identifying
 from tests.outbox.contract_journal import Telling
 from tests.outbox.contract_lease import Claiming
+from tests.outbox.contract_memos import Minding
 from tests.outbox.contract_pairs import Pairing
 from tests.outbox.contract_settle import Settling
 from tests.outbox.contract_survival import Surviving
@@ -25,7 +26,7 @@ from tests.outbox.support import BodyCount
 
 
 class StoreContract(
-    Accepting, Identifying, Claiming, Settling, Dying, Telling, Remembering, Pairing, Surviving, Noting
+    Accepting, Identifying, Claiming, Settling, Dying, Telling, Remembering, Pairing, Minding, Surviving, Noting
 ):
     """Every promise of the ports, in one class."""
 

@@ -30,6 +30,8 @@ transaction). Every key of partition n begins with the tag `{c:n}`, so a script 
     {c:meta}         hash: schema version, partitions, store (identity), kept secrets
     {c:meta}:sources, {c:meta}:destinations    sets of names
     {c:meta}:book    hash: the lane book, note by name
+    {c:meta}:due:<book>, {c:meta}:memos:<book>    the memos that are due at an instant (`memos.py`); others lie as
+                     contexts do
 
 `scripts/common.lua` has the bytes and what reads them, `records.py` the same for this side. The buckets of an index are
 hashes that Redis packs; it gets one more whenever they fill up. Claiming and settling touch the ready set, `s`, and a
@@ -52,8 +54,8 @@ from app.dedup.port import IdKey, KeptContext, MintedId
 from app.errors import Outcome, StoreUnavailable, StoreVanished
 from app.model import Accepted, Delivery, Plan, Settlement, from_epoch
 from app.outbox.address import Address, parse_url
-from app.outbox.port import PENDING, Backlog, DeadFilter, DeadLetter, DeadPage, EventState, Ledger, Note
-from app.outbox.redis import accept, book, boot, claims, contexts, ids, journal
+from app.outbox.port import PENDING, Backlog, DeadFilter, DeadLetter, DeadPage, EventState, Ledger, Memo, Note
+from app.outbox.redis import accept, book, boot, claims, contexts, ids, journal, memos
 from app.outbox.redis import letters as dead
 from app.outbox.redis.claims import Claims, claim_item
 from app.outbox.redis.counts import ledger_of
@@ -378,6 +380,24 @@ class RedisStore:
     async def contexts(self, source: str, transactions: Collection[str]) -> Mapping[str, bytes]:
         """See `IdStore.contexts`."""
         return await contexts.read(self._link, source, transactions)
+
+    # --- Memos ----------------------------------------------------------------------------------------------
+
+    async def keep_memos(self, kept: Sequence[Memo]) -> None:
+        """See `Memos.keep_memos`."""
+        await self._whole(memos.keep(self._link, kept))
+
+    async def memos(self, book: str, names: Collection[str]) -> Mapping[str, bytes]:
+        """See `Memos.memos`."""
+        return await memos.read(self._link, book, names)
+
+    async def due_memos(self, book: str, limit: int, lease: timedelta) -> Sequence[Memo]:
+        """See `Memos.due_memos`."""
+        return await self._whole(memos.due(self._link, book, limit, lease))
+
+    async def drop_memos(self, book: str, names: Collection[str]) -> None:
+        """See `Memos.drop_memos`."""
+        await self._whole(memos.drop(self._link, book, names))
 
     # --- Store ----------------------------------------------------------------------------------------------
 

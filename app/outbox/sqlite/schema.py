@@ -8,6 +8,7 @@
     deliveries    one row per event x destination for the whole of its life: queue entry first, journal entry after
     lane_book     notes about the lanes, by name, with a version and perhaps an end
     minted        ids handed out for a transaction before its event came
+    memos         what delivering remembers beyond a delivery's end, by book and name; some are due at an instant
     contexts      what the checkout page knew of an order, until its time is over
     pairs         events both sides may report: when each is to be judged, and what it was counted as
     sightings     one row per side that reported such an event
@@ -137,6 +138,16 @@ CREATE TABLE sightings (
   PRIMARY KEY (pair, side)
 ) WITHOUT ROWID;
 CREATE TABLE tallies (key TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE memos (
+  book TEXT NOT NULL,
+  name TEXT NOT NULL,
+  value BLOB NOT NULL,
+  until INTEGER NOT NULL,
+  due_at INTEGER,
+  PRIMARY KEY (book, name)
+) WITHOUT ROWID;
+CREATE INDEX memos_due ON memos (book, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX memos_until ON memos (until);
 CREATE TABLE counts (
   lane INTEGER NOT NULL,
   state TEXT NOT NULL,

@@ -27,11 +27,12 @@ from app.outbox.port import (
     DeadPage,
     EventState,
     Ledger,
+    Memo,
     Note,
 )
 from app.outbox.room import NO_LIMITS, Full, Limits, Waiting
 from app.outbox.shares import EVERYTHING, Choice
-from app.outbox.sqlite import book, claims, contexts, dead, pairs, queries, schema
+from app.outbox.sqlite import book, claims, contexts, dead, memos, pairs, queries, schema
 from app.outbox.sqlite.accept import Acceptance, Call, Prepared, Warm, find, from_us, mint, to_us
 from app.outbox.sqlite.counts import Counts, Delta
 from app.outbox.sqlite.files import FileLock, is_disk_low, is_same_file, refuse_network_file_system
@@ -323,6 +324,7 @@ class SqliteStore:
         minted = connection.execute("DELETE FROM minted WHERE remember_until <= ?", (now,)).rowcount
         contexts.forget(connection, now)
         pairs.forget(connection, self._now())
+        memos.forget(connection, now)
         seen = [
             event
             for (event,) in connection.execute(
@@ -416,6 +418,43 @@ class SqliteStore:
     def _note(self, connection: sqlite3.Connection, entries: Sequence[book.Entry]) -> Answers[int | None]:
         now = to_us(self._now())
         return [book.note(connection, entry, now) for entry in entries], None
+
+    # --- Memos ----------------------------------------------------------------------------------------------
+
+    async def keep_memos(self, kept: Sequence[Memo]) -> None:
+        """See `Memos.keep_memos`."""
+        await self._writer.do(self._keep_memos, kept, len(kept) // 4 + 1)
+
+    def _keep_memos(self, connection: sqlite3.Connection, calls: Sequence[Sequence[Memo]]) -> Answers[None]:
+        memos.keep(connection, (memo for kept in calls for memo in kept))
+        return [None] * len(calls), None
+
+    async def memos(self, book: str, names: Collection[str]) -> Mapping[str, bytes]:
+        """See `Memos.memos`."""
+        return await self._read(lambda connection: memos.read(connection, book, names, to_us(self._now())))
+
+    async def due_memos(self, book: str, limit: int, lease: timedelta) -> Sequence[Memo]:
+        """See `Memos.due_memos`."""
+        return await self._writer.do(self._due_memos, (book, limit, lease))
+
+    def _due_memos(
+        self, connection: sqlite3.Connection, calls: Sequence[tuple[str, int, timedelta]]
+    ) -> Answers[Sequence[Memo]]:
+        now = to_us(self._now())
+        return [
+            memos.due(connection, book, limit, now, lease // timedelta(microseconds=1)) for book, limit, lease in calls
+        ], None
+
+    async def drop_memos(self, book: str, names: Collection[str]) -> None:
+        """See `Memos.drop_memos`."""
+        await self._writer.do(self._drop_memos, (book, names))
+
+    def _drop_memos(
+        self, connection: sqlite3.Connection, calls: Sequence[tuple[str, Collection[str]]]
+    ) -> Answers[None]:
+        for call in calls:
+            memos.drop(connection, *call)
+        return [None] * len(calls), None
 
     # --- Journal --------------------------------------------------------------------------------------------
 

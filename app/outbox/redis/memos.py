@@ -1,0 +1,98 @@
+"""Memos: those that are due at an instant lie together on the server of the store's own facts, the others apart.
+
+{c:meta}:due:<book>     sorted set: name -> the instant it is due, in microseconds
+{c:meta}:memos:<book>   hash: name -> its end in microseconds, its value; a space between
+
+A memo that is not due is a key of its own in the partition of its book and name, as a context is, and deleted by the
+server when its time is over. There are as many of those as orders; the due ones are as many as requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
+from importlib import resources
+
+from app.errors import StoreUnavailable
+from app.outbox.port import Memo
+from app.outbox.redis.link import META, Link
+from app.outbox.redis.places import Place, blob, from_us, place_of, to_us
+
+_DUE = (resources.files("app.outbox.redis") / "scripts" / "store" / "due.lua").read_text("utf-8")
+_KEEP = (
+    "for i = 1, #ARGV, 3 do redis.call('ZADD', KEYS[1], ARGV[i + 1], ARGV[i]) "
+    "redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 2]) end return 1"
+)
+_DROP = "redis.call('ZREM', KEYS[1], unpack(ARGV)) return redis.call('HDEL', KEYS[2], unpack(ARGV))"
+STEP = 1000
+"""How many words of one book go in one call: a script's arguments are bounded."""
+
+
+def _keys(book: str) -> tuple[str, str]:
+    return f"{META}:due:{book}", f"{META}:memos:{book}"
+
+
+def _place(link: Link, book: str, name: str) -> Place:
+    return place_of(f"memo:{book}", name, link.partitions)
+
+
+async def keep(link: Link, memos: Sequence[Memo]) -> None:
+    """Write memos durably, each in place of an earlier one.
+
+    Raises:
+        StoreUnavailable: At least one may not have been kept.
+    """
+    asked = []
+    for memo in memos:
+        if memo.due_at is None:
+            place = _place(link, memo.book, memo.name)
+            asked.append((place.partition, (place.field, blob(memo.value), to_us(memo.until))))
+    if asked:
+        for answer in await link.scatter("keep_contexts", asked, lambda reply: reply, durable=True):
+            if isinstance(answer, StoreUnavailable):
+                raise answer
+    for memo in memos:
+        if memo.due_at is not None:
+            value = b"%d %b" % (to_us(memo.until), memo.value)
+            await link.command("EVAL", _KEEP, 2, *_keys(memo.book), memo.name, to_us(memo.due_at), value, durable=True)
+
+
+async def read(link: Link, book: str, names: Collection[str]) -> Mapping[str, bytes]:
+    """The values under these names.
+
+    Raises:
+        StoreUnavailable: A server does not answer.
+    """
+    wanted = list(names)
+    places = [_place(link, book, name) for name in wanted]
+    asked = [(place.partition, place.field) for place in places]
+    found: dict[str, bytes] = {}
+    for name, value in zip(wanted, await link.scatter("contexts", asked, lambda reply: reply), strict=True):
+        if isinstance(value, StoreUnavailable):
+            raise value
+        if value is not None:
+            found[name] = bytes(value)
+    return found
+
+
+async def due(link: Link, book: str, limit: int, lease: timedelta) -> Sequence[Memo]:
+    """The memos of a book that are due, put off by the lease."""
+    lease_us = lease // timedelta(microseconds=1)
+    flat = await link.command("EVAL", _DUE, 2, *_keys(book), limit, lease_us, link.now_us() or "")
+    memos = []
+    for name, later, packed in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
+        until, _, value = packed.partition(b" ")
+        memos.append(Memo(book, name.decode(), value, from_us(int(until)), from_us(int(later))))
+    return memos
+
+
+async def drop(link: Link, book: str, names: Collection[str]) -> None:
+    """Delete these memos durably."""
+    wanted = list(names)
+    for start in range(0, len(wanted), STEP):
+        await link.command("EVAL", _DROP, 2, *_keys(book), *wanted[start : start + STEP], durable=True)
+    places = [_place(link, book, name) for name in wanted]
+    asked = [(place.partition, (place.field, blob(b""), 0)) for place in places]
+    for answer in await link.scatter("keep_contexts", asked, lambda reply: reply, durable=True):
+        if isinstance(answer, StoreUnavailable):
+            raise answer
