@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # Many tests wait for processes and clocks: a third worker keeps two cores busy.
 PYTEST_ARGS ?= -n 3 --dist worksteal
 # What decides about consent, identifiers and retries: every branch is tested.
-EXACT := app/consent/*,app/hashing/*,app/delivery/retry.py,app/pipeline.py
+EXACT := app/consent/*,app/hashing/*,app/delivery/retry.py,app/gate.py,app/pipeline.py
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test check format unit chaos bench lock clean

@@ -13,7 +13,7 @@ from typing import Any
 from app.dedup.context import completed, decode_context
 from app.dedup.port import IdStore
 from app.errors import Fault, InvalidEvent, Outcome, Status, StoreFull, StoreUnavailable
-from app.metrics import Metrics
+from app.metrics import CONSENT_SIGNALS, Metrics
 from app.model import Accepted, Plan, Warn
 from app.outbox.port import Outbox
 from app.pipeline import SourcePolicy, plan, transaction_of
@@ -82,6 +82,9 @@ class Ingest:
         self._ids = ids
         self._policies = {name: (policy, policy.forms) for name, policy in policies.items()}
         self._metrics = metrics
+        self._absent = {
+            signal: metrics.consent_signals.labels(signal, "absent") for signal in (*CONSENT_SIGNALS, "any")
+        }
         self._now = now
 
     async def take(self, source: str, items: Sequence[Parsed]) -> Sequence[IngestResult]:
@@ -110,14 +113,15 @@ class Ingest:
                 results.append(IngestResult(None, item.warnings, (_UNPROCESSABLE,)))
             else:
                 results.append(None)
-        accepted = iter(await self._accept(source, plans))
-        planned = iter(plans)
+        accepted = await self._accept(source, plans)
+        made = iter(zip(accepted, plans, strict=True))
         answers = [
-            result if result is not None else _answer(next(accepted), next(planned), item)
+            result if result is not None else _answer(*next(made), item)
             for result, item in zip(results, items, strict=True)
         ]
         self._count(source, answers)
         self._count_leaks(source, plans, answers)
+        self._count_consent(plans, accepted)
         return answers
 
     async def _accept(self, source: str, plans: Sequence[Plan]) -> Sequence[Accepted | None]:
@@ -161,6 +165,32 @@ class Ingest:
         )
         for (kind, action), number in leaks.items():
             self._metrics.leaks.labels(source, kind, action).inc(number)
+
+    def _count_consent(self, plans: Sequence[Plan], accepted: Sequence[Accepted | None]) -> None:
+        proofs = [
+            planned.proof
+            for planned, became in zip(plans, accepted, strict=True)
+            if planned.proof is not None and became is not None and became.status is Status.ACCEPTED
+        ]
+        decisions = Counter(
+            (
+                name,
+                "limited" if decision.limited and decision.reason is None else decision.outcome,
+                decision.reason or "",
+            )
+            for proof in proofs
+            for name, decision in proof.decisions.items()
+        )
+        for labels, number in decisions.items():
+            self._metrics.consent_decisions.labels(*labels).inc(number)
+        signals = Counter(pair for proof in proofs for pair in proof.signals.items())
+        signals["any", "valid"] = sum(1 for proof in proofs if proof.signals)
+        came: Counter[str] = Counter()
+        for (signal, state), number in signals.items():
+            self._metrics.consent_signals.labels(signal, state).inc(number)
+            came[signal] += number
+        for signal, absent in self._absent.items():
+            absent.inc(len(proofs) - came[signal])
 
 
 LEAK = "leak_"

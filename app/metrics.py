@@ -35,6 +35,21 @@ ATTEMPT_RESULTS = (
     "timeout",
     "network",
 )
+CONSENT_SIGNALS = (
+    "purposes",
+    "consent_mode",
+    "gcs",
+    "gcd",
+    "tcf",
+    "ac",
+    "gpp",
+    "us_privacy",
+    "onetrust_groups",
+    "shopify",
+    "gpc",
+)
+"""The signals a consent may hold; `consent_mode` is the three booleans together."""
+CONSENT_DECISIONS = {"queued": (), "limited": (), "denied": REASONS[Outcome.DENIED]}
 LANE_STATES = ("running", "paused", "parked", "open")
 LEAK_KINDS = ("email", "phone", "card", "iban", "ssn", "person", "secret", "digest", "unscanned")
 LEAK_ACTIONS = ("redacted", "dropped", "reported", "rejected")
@@ -78,6 +93,21 @@ SPECS: tuple[Spec, ...] = (
         "convey_ingest_outcomes_total",
         "What ingest decided per event and destination. The reason is empty for queued.",
         ("destination", "outcome", "reason"),
+    ),
+    Spec(
+        "consent_decisions",
+        Counter,
+        "convey_consent_decisions_total",
+        "Consent decided for events that were accepted: queued, limited or denied, and why denied.",
+        ("destination", "decision", "reason"),
+    ),
+    Spec(
+        "consent_signals",
+        Counter,
+        "convey_consent_signals_total",
+        "Events accepted, by how each consent signal came: valid, absent, or the kind of malformed. `any` absent: "
+        "no signal at all.",
+        ("signal", "state"),
     ),
     Spec(
         "ledger_queued",
@@ -248,6 +278,8 @@ class Metrics:
     http_duration: Histogram
     events: Counter
     ingest_outcomes: Counter
+    consent_decisions: Counter
+    consent_signals: Counter
     ledger_queued: Gauge
     ledger: Gauge
     ledger_queued_money: Gauge
@@ -310,7 +342,13 @@ class Metrics:
             for kind in LEAK_KINDS:
                 for action in LEAK_ACTIONS:
                     self.leaks.labels(source, kind, action)
+        for signal in (*CONSENT_SIGNALS, "any"):
+            for state in ("valid", "absent"):
+                self.consent_signals.labels(signal, state)
         for destination in destinations:
+            for decision, reasons in CONSENT_DECISIONS.items():
+                for reason in reasons or ("",):
+                    self.consent_decisions.labels(destination, decision, reason)
             for outcome in (Outcome.QUEUED, Outcome.DENIED, Outcome.SKIPPED):
                 for reason in REASONS[outcome] or ("",):
                     self.ingest_outcomes.labels(destination, outcome, reason)

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from app.errors import Outcome, Reason, Status
+from app.proof import ConsentProof
 
 # --- the hashed event -----------------------------------------------------------------------------------------
 
@@ -273,6 +274,7 @@ class Plan:
     verdicts: Mapping[str, Verdict]
     accepted_at: datetime
     warnings: tuple[Warn, ...] = ()
+    proof: ConsentProof | None = None
     leaks: tuple[tuple[str, str], ...] = ()
     is_bulk: bool = False
 

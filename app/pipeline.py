@@ -10,30 +10,26 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import msgspec
 
 from app import facts
 from app.consent.codes import Code as ConsentCode
-from app.consent.codes import Malformed
-from app.consent.jurisdiction import Place, Regime, in_country, place, settle
-from app.consent.needs import ConsentNeeds, ConsentOptions
-from app.consent.policy import ConsentDecision, decide
-from app.consent.signals import ConsentSignals, read_signals
-from app.consent.tcf import CLOCK_LEEWAY
+from app.consent.needs import ConsentNeeds, ConsentOptions, policy_version
+from app.consent.policy import ConsentDecision
 from app.dedup.event_id import DEFAULT_TEMPLATE, derive, derive_without_key
 from app.dedup.registry import faults_of_ids
 from app.destinations.base import DEDUP_WINDOW, Admit, Destination
 from app.errors import Fault, InvalidEvent, Outcome, Reason
 from app.event_names import STANDARD_EVENTS, canonical_name
+from app.gate import consent_of, decisions_of, prove, strictest
 from app.hashing.codes import Code
 from app.hashing.identity import hash_identity
 from app.hashing.ids import lead_id
 from app.hashing.leaks import Guarded, find_in_id, guard_event
 from app.hashing.options import HashingOptions
-from app.hashing.places import country
 from app.model import (
     Budget,
     ConsentFacts,
@@ -69,20 +65,31 @@ class Route:
     needs: ConsentNeeds = field(default_factory=ConsentNeeds)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SourcePolicy:
-    """What the operator decided for one source of events."""
+    """What the operator decided for one source of events. `proof_key` is what consent strings are digested with."""
 
     name: str
     routes: tuple[Route, ...]
     dedup_window: timedelta = DEDUP_WINDOW
     has_pixel: bool = True
     consent: ConsentOptions = field(default_factory=ConsentOptions)
+    proof_key: bytes = field(default=b"", repr=False)
     leak_policy: Literal["redact", "reject", "report"] = "redact"
     sends_conflicts: bool = False
     event_id_template: str = DEFAULT_TEMPLATE
     context_retention: timedelta = timedelta(days=7)
     hashing: HashingOptions = field(default_factory=HashingOptions)
+
+    @cached_property
+    def needs(self) -> frozenset[ConsentNeeds]:
+        """What the routed destinations need, each once."""
+        return frozenset(route.needs for route in self.routes if route.is_routed)
+
+    @cached_property
+    def consent_version(self) -> str:
+        """The name under which this policy stands in the proof of its decisions."""
+        return policy_version(self.consent, [(route.name, route.needs) for route in self.routes])
 
     @property
     def forms(self) -> frozenset[Form]:
@@ -118,10 +125,9 @@ def plan(event: Event, policy: SourcePolicy, forms: frozenset[Form], now: dateti
     if faults:
         raise InvalidEvent(faults)
 
-    signals, told_of_consent = read_signals(event.consent, _collected_at(event, now))
-    warnings += told_of_consent
-    where = _where(event, policy.consent)
-    gates = _gates(event, policy, signals, where, now)
+    given = consent_of(event, policy.consent, now)
+    warnings += given.warnings
+    gates = _gates(event, policy, decisions_of(given, policy.needs, policy.consent, now))
     transaction = transaction_of(event)
     identity = HashedIdentity()
     if transaction is None or any(decision.outcome is Outcome.QUEUED for decision in gates.values()):
@@ -153,6 +159,16 @@ def plan(event: Event, policy: SourcePolicy, forms: frozenset[Form], now: dateti
     )
     warnings += _advice(hashed, transaction, event.event_id is not None)
     verdicts, deliveries = _route(hashed, policy, gates, now, warnings)
+    proof = prove(
+        event,
+        given,
+        gates,
+        verdicts,
+        policy=policy.consent_version,
+        needs=policy.needs,
+        key=policy.proof_key,
+        now=now,
+    )
     return Plan(
         event=hashed,
         id_request=_id_request(event, hashed, transaction, stated, policy, now),
@@ -160,6 +176,7 @@ def plan(event: Event, policy: SourcePolicy, forms: frozenset[Form], now: dateti
         verdicts=verdicts,
         accepted_at=now,
         warnings=tuple(warnings),
+        proof=proof,
         leaks=tuple((found.kind, found.action) for found in guarded.findings),
     )
 
@@ -245,62 +262,20 @@ def _app_data(event: Event, warnings: list[Warn]) -> dict[str, Any] | None:
     return kept or None
 
 
-def _collected_at(event: Event, now: datetime) -> datetime | Malformed | None:
-    """When the shopper chose, as stated; no instant that lies ahead or cannot be read counts."""
-    if event.consent.collected_at is None:
-        return None
-    instant = facts.instant(event.consent.collected_at)
-    if instant is None or instant > now + CLOCK_LEEWAY:
-        return Malformed(ConsentCode.COLLECTED_AT_MALFORMED)
-    return instant
-
-
-def _where(event: Event, options: ConsentOptions) -> tuple[Regime, Place | None]:
-    """The regime an event is judged in. What it says itself goes before the source's default."""
-    stated: list[Place | None] = []
-    if event.consent.jurisdiction:
-        stated.append(place(event.consent.jurisdiction))
-    region = _only(event.user.state)
-    for text in _texts(event.user.country):
-        code = country(text)
-        found = None if isinstance(code, Code) else in_country(code, region)
-        if found is not None or not event.consent.jurisdiction:
-            stated.append(found)
-    return settle(stated, options.default_place, options.opt_in, options.opt_out)
-
-
-def _texts(values: str | list[str | None] | None) -> list[str]:
-    return [text for text in ([values] if isinstance(values, str) else values or ()) if text]
-
-
-def _only(values: str | list[str | None] | None) -> str | None:
-    """The one text there is; None when there are several, or none."""
-    texts = _texts(values)
-    return texts[0] if len(texts) == 1 else None
-
-
 def _gates(
-    event: Event,
-    policy: SourcePolicy,
-    signals: ConsentSignals,
-    where: tuple[Regime, Place | None],
-    now: datetime,
+    event: Event, policy: SourcePolicy, decided: Mapping[ConsentNeeds, ConsentDecision]
 ) -> Mapping[str, ConsentDecision]:
     """What routing, test mode and consent say, by destination: the reasons that come before the adapter's own."""
     gates = {}
-    decided: dict[ConsentNeeds, ConsentDecision] = {}
     for route in policy.routes:
-        consent = decided.get(route.needs)
-        if consent is None:
-            consent = decided[route.needs] = decide(signals, route.needs, policy.consent, where, now)
         if not route.is_routed or (event.destinations is not None and route.name not in event.destinations):
             gates[route.name] = ConsentDecision(Outcome.SKIPPED, Reason.NOT_ROUTED)
         elif is_test(event) and not _has_test_mode(event, route):
             gates[route.name] = ConsentDecision(Outcome.SKIPPED, Reason.TEST_MODE_MISSING)
-        elif consent.limited and not route.destination.is_limited_supported:
+        elif decided[route.needs].limited and not route.destination.is_limited_supported:
             gates[route.name] = ConsentDecision(Outcome.DENIED, Reason.US_OPT_OUT, ConsentCode.LIMITED_UNSUPPORTED)
         else:
-            gates[route.name] = consent
+            gates[route.name] = decided[route.needs]
     return gates
 
 
@@ -316,20 +291,13 @@ def _has_test_mode(event: Event, route: Route) -> bool:
 
 def _consent_facts(policy: SourcePolicy, gates: Mapping[str, ConsentDecision]) -> ConsentFacts:
     """What a platform that asks for consent states is told: the strictest of what was decided for such platforms."""
-    asked = [
-        gates[route.name].facts
-        for route in policy.routes
-        if route.destination.has_consent_states and gates[route.name].outcome is Outcome.QUEUED
-    ]
-    return ConsentFacts(
-        _strictest([facts.ad_user_data for facts in asked]), _strictest([facts.ad_personalization for facts in asked])
+    return strictest(
+        [
+            gates[route.name].facts
+            for route in policy.routes
+            if route.destination.has_consent_states and gates[route.name].outcome is Outcome.QUEUED
+        ]
     )
-
-
-def _strictest(states: Sequence[bool | None]) -> bool | None:
-    if False in states:
-        return False
-    return True if states and None not in states else None
 
 
 _TOO_LATE = Warn(

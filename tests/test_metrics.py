@@ -8,10 +8,11 @@ from typing import get_args
 import pytest
 from prometheus_client import Counter, Gauge, Histogram, generate_latest
 
+from app.consent.signals import SIGNAL_NAMES
 from app.errors import REASONS, Outcome, Status
 from app.hashing.detectors import Kind
 from app.hashing.leaks import Action
-from app.metrics import ATTEMPT_RESULTS, LANE_STATES, LEAK_ACTIONS, LEAK_KINDS, SPECS, Metrics
+from app.metrics import ATTEMPT_RESULTS, CONSENT_SIGNALS, LANE_STATES, LEAK_ACTIONS, LEAK_KINDS, SPECS, Metrics
 
 SOURCES = ("shop", "other")
 DESTINATIONS = ("meta", "tiktok")
@@ -55,10 +56,16 @@ def test_names_follow_the_conventions() -> None:
         assert re.fullmatch(r"convey_[a-z_]+", spec.name)
         assert (spec.kind is Counter) == spec.name.endswith("_total")
         assert spec.help.endswith(".")
-        assert set(spec.labels) <= LABELS | {"result", "version", "revision", "kind", "action", "type"}
+        assert set(spec.labels) <= LABELS | {
+            *("result", "version", "revision", "kind", "action", "type", "decision", "signal")
+        }
         assert (spec.kind is Histogram) == bool(spec.buckets)
         assert list(spec.buckets) == sorted(set(spec.buckets))
         assert spec.kind in {Counter, Gauge, Histogram}
+
+
+def test_the_consent_signals_are_those_that_are_read() -> None:
+    assert CONSENT_SIGNALS == SIGNAL_NAMES
 
 
 def test_every_known_child_starts_at_zero(metrics: Metrics) -> None:

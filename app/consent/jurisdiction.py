@@ -50,6 +50,10 @@ class Place:
     country: str
     region: str | None = None
 
+    def __str__(self) -> str:
+        """The place as an event writes it: US-CA."""
+        return self.country if self.region is None else f"{self.country}-{self.region}"
+
     def is_in(self, listed: Set[str]) -> bool:
         """Whether a list of countries and `country-region` names this place.
 

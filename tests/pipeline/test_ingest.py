@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from app import ingest, pipeline
+from app.consent.needs import ConsentOptions
 from app.errors import Fault, Status, StoreUnavailable
 from app.ingest import Ingest, IngestResult, Parsed
 from app.metrics import Metrics
 from app.model import Accepted, Plan, Warn
 from app.wire import Event
 from tests.factories import START
-from tests.pipeline.support import policy, route, wire
+from tests.pipeline.support import ALLOWED, policy, route, wire
 
 pytestmark = pytest.mark.anyio
 
@@ -104,6 +106,37 @@ async def test_results_keep_the_order_of_the_request(setup: Setup) -> None:
 async def test_warnings_of_parsing_and_planning_are_told_together(setup: Setup) -> None:
     (result,) = await setup.take(item("A", event_name="order completed", consent={}))
     assert [warning.code for warning in result.warnings] == ["unknown_field", "event_name_alias"]
+
+
+async def test_decisions_and_signals_of_consent_are_counted(setup: Setup) -> None:
+    await setup.take(
+        item("A"),
+        item("B", consent={}),
+        item("C", consent={"tcf": "CQ", "gpc": True, **ALLOWED}),
+        item("D", destinations=[]),
+        bad(),
+    )
+
+    def decided(decision: str, reason: str = "") -> float | None:
+        return setup.count("convey_consent_decisions_total", destination="one", decision=decision, reason=reason)
+
+    def came(signal: str, state: str) -> float | None:
+        return setup.count("convey_consent_signals_total", signal=signal, state=state)
+
+    assert (decided("queued"), decided("limited")) == (1, 0)
+    assert (decided("denied", "consent_missing"), decided("denied", "signal_malformed")) == (1, 1)
+    assert (came("consent_mode", "valid"), came("consent_mode", "absent")) == (3, 1)
+    assert (came("tcf", "TCF_TRUNCATED"), came("tcf", "valid"), came("tcf", "absent")) == (1, 0, 3)
+    assert (came("gpc", "valid"), came("gpc", "absent")) == (1, 3)
+    assert (came("any", "valid"), came("any", "absent")) == (3, 1)
+
+
+async def test_a_limited_decision_is_counted_as_such(setup: Setup) -> None:
+    limited = replace(policy(route()), consent=ConsentOptions(policy="regional"))
+    ingest = Ingest(setup.outbox, setup.ids, {"shop": limited}, setup.metrics, lambda: START)  # type: ignore[arg-type]
+    await ingest.take("shop", [item("A", consent={"jurisdiction": "US"})])
+    labels = {"destination": "one", "decision": "limited", "reason": ""}
+    assert setup.count("convey_consent_decisions_total", **labels) == 1
 
 
 async def test_the_store_is_left_alone_when_there_is_nothing_to_keep(setup: Setup) -> None:

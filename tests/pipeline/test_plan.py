@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from app import pipeline
+from app import gate, pipeline
 from app.consent.jurisdiction import place
 from app.consent.needs import ConsentNeeds, ConsentOptions
 from app.consent.policy import ConsentDecision
 from app.destinations.base import DEDUP_WINDOW, Admission, Admit, Skip
 from app.errors import INGEST_OUTCOMES, REASONS, InvalidEvent, Outcome, Reason
 from app.model import ConsentFacts, Form, HashedEvent, HashedIdentity, Plan, Warn, encode_event
+from app.proof import ConsentProof, ProvenDecision
 from app.wire import Event
 from tests.factories import START
 from tests.pipeline.support import ALLOWED, WINDOW, admit_all, decisions, planned, policy, real_routes, route, wire
@@ -163,7 +164,7 @@ def test_consent_comes_before_what_the_platform_says() -> None:
 @pytest.fixture
 def limited(monkeypatch: pytest.MonkeyPatch) -> None:
     """A shopper who permits with the platform's opt-out flag only."""
-    monkeypatch.setattr(pipeline, "decide", lambda *judged: ConsentDecision(Outcome.QUEUED, limited=True))
+    monkeypatch.setattr(gate, "decide", lambda *judged: ConsentDecision(Outcome.QUEUED, limited=True))
 
 
 @pytest.mark.usefixtures("limited")
@@ -653,3 +654,45 @@ def test_destinations_of_different_needs_are_decided_apart() -> None:
     routes = [replace(route(name), needs=needs) for name, needs in (("one", strict), ("two", other), ("three", other))]
     made = planned(policy(*routes), consent={"purposes": {"measurement": True}})
     assert decisions(made) == {"one": "consent_purpose_missing", "two": "queued", "three": "queued"}
+
+
+# --- proof ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_proof_holds_what_was_decided_wherever_consent_was_the_question() -> None:
+    def too_old(event: HashedEvent, settings: Any, now: datetime) -> Admission:
+        return Skip(Reason.TOO_OLD, "a week at most")
+
+    routes = (
+        route("one"),
+        route("old", too_old),
+        route("unlimited", is_limited_supported=False),
+        route("elsewhere", can_limit=False),
+        route("unrouted", is_routed=False),
+    )
+    source = policy(*routes, consent=ConsentOptions(policy="regional"), proof_key=b"key")
+    tcf = "CQsIOsAQsIOsAEsAHBENAsFgAPLAAELAAAYgF5wAQF5gXnABAXmAAAAA.IF5wAQF5gAAA"
+    made = planned(source, consent={"jurisdiction": "us-ca", "us_privacy": "1YYN", "collected_at": START.isoformat()})
+    assert made.proof == ConsentProof(
+        decided_at=START,
+        policy=source.consent_version,
+        regime="opt_out",
+        place="US-CA",
+        collected_at=START,
+        signals={"us_privacy": "valid"},
+        facts={"us_privacy": "1YYN"},
+        decisions={
+            "one": ProvenDecision(Outcome.QUEUED, None, "US_OPTED_OUT", True),
+            "old": ProvenDecision(Outcome.QUEUED, None, "US_OPTED_OUT", True),
+            "unlimited": ProvenDecision(Outcome.DENIED, Reason.US_OPT_OUT, "LIMITED_UNSUPPORTED", False),
+            "elsewhere": ProvenDecision(Outcome.DENIED, Reason.US_OPT_OUT, "LIMITED_UNSUPPORTED", False),
+        },
+    )
+    proof = planned(source, consent={"tcf": tcf}).proof
+    assert proof is not None
+    assert (proof.regime, proof.place, list(proof.digests)) == ("unknown", None, ["tcf"])
+    assert proof.decisions["one"] == ProvenDecision(
+        Outcome.DENIED, Reason.CONSENT_VENDOR_MISSING, "TCF_NO_VENDOR_BASIS", False
+    )
+    assert tcf not in repr(proof)
+    assert b"key" not in repr(source).encode()
