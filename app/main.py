@@ -29,6 +29,7 @@ from app.config import Role, Settings
 from app.errors import ConveyError
 from app.logs import configure, wide_event
 from app.metrics import Metrics
+from app.notices import notices
 from app.policies import principals
 from app.runtime import Runtime, log
 from app.starting import Front, create_starting_app
@@ -221,7 +222,7 @@ def serve(settings: Settings, role: Role = Role.ALL) -> None:
     """
     configure(settings.logging.level)
     wide_event(log, "configured", version=__version__, role=role, config=settings.summary())
-    for warning in settings.warnings:
+    for warning in (*settings.warnings, *notices(settings.destinations, utc_now().date())):
         wide_event(log, "config.warning", pointer=warning.pointer, detail=warning.detail)
 
     async def main() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
@@ -260,6 +260,14 @@ SPECS: tuple[Spec, ...] = (
         "Personal data found outside `user`, by kind and by what became of it.",
         ("source", "kind", "action"),
     ),
+    Spec(
+        "api_sunset",
+        Gauge,
+        "convey_api_sunset_timestamp_seconds",
+        "Unix time at which the API version in use ends, announced or carefully read when this release was made. No "
+        "sample where no end is known.",
+        ("destination", "version"),
+    ),
     Spec("build_info", Gauge, "convey_build_info", "Always 1; the labels say what runs.", ("version", "revision")),
     Spec(
         "config_info",
@@ -303,6 +311,7 @@ class Metrics:
     worker_progress: Gauge
     leaks: Counter
     token_expiry: Gauge
+    api_sunset: Gauge
     build_info: Gauge
     config_info: Gauge
 
@@ -365,6 +374,11 @@ class Metrics:
         """Say which of the lane states holds; the others become 0."""
         for known in LANE_STATES:
             self.lane_state.labels(destination, known).set(known == state)
+
+    def set_api_sunset(self, destination: str, version: str, sunset: date) -> None:
+        """Say on which day the API version a destination uses ends, at its first moment in UTC."""
+        at = datetime(sunset.year, sunset.month, sunset.day, tzinfo=UTC).timestamp()
+        self.api_sunset.labels(destination, version).set(at)
 
     def set_token_expiry(self, destination: str, expires_at: datetime) -> None:
         """Say when the access token a destination uses ends."""

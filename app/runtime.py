@@ -20,6 +20,7 @@ from app.errors import ConfigError, StoreMismatch, StoreUnavailable, StoreVanish
 from app.ingest import Ingest
 from app.logs import wide_event
 from app.metrics import Metrics
+from app.notices import api_version, has_test_mode
 from app.outbox.port import Store
 from app.policies import backlog_limits, lane_config, principals, source_policy
 from app.stores import opened, refuse_unroutable, utc_now
@@ -54,6 +55,11 @@ class Runtime:
         self.ingest = Ingest(store, store, self.policies, metrics, now)
         own = settings.destinations if role.works_lanes else ()
         self.health = health
+        self.health.test_modes = tuple(lane.name for lane in settings.destinations if has_test_mode(lane))
+        for destination in settings.destinations:
+            version, known = api_version(destination)
+            if known is not None and known.sunset is not None:
+                metrics.set_api_sunset(destination.name, version, known.sunset)
         lanes = [
             Lane(lane_config(destination), store, sender, metrics, now, progressed=self.health.progressed)
             for destination in own

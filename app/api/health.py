@@ -25,6 +25,8 @@ class Health:
         self._reason: str | None = "starting"
         self._progress: dict[str, float] = {}
         self.is_closing = False
+        self.test_modes: tuple[str, ...] = ()
+        """The destinations that test events reach."""
 
     def close(self) -> None:
         """Be unready from now on, whatever is reported: the process is about to end."""
@@ -58,7 +60,12 @@ class Health:
         now = self._clock()
         checked = None if self._checked_at == float("-inf") else round(now - self._checked_at, 1)
         lanes = {lane: {"progressed_s_ago": round(now - at, 1)} for lane, at in sorted(self._progress.items())}
-        return {"checked_s_ago": checked, "stalled": self.stalled_lanes(), "lanes": lanes}
+        return {
+            "checked_s_ago": checked,
+            "stalled": self.stalled_lanes(),
+            "lanes": lanes,
+            "test_mode": list(self.test_modes),
+        }
 
     def stalled_lanes(self) -> list[str]:
         """The lanes that have not gone round for too long."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ import yaml
 from app.cli.output import fail_config, tell
 from app.config import Settings, json_schema, load
 from app.errors import ConfigError
+from app.notices import notices
 
 DEFAULT_FILE = Path("convey.yaml")
 
@@ -49,7 +51,7 @@ def load_or_fail(path: Path | None) -> Settings:
         settings = load(path, os.environ)
     except ConfigError as error:
         fail_config(error)
-    tell(settings.warnings, "warning")
+    tell((*settings.warnings, *notices(settings.destinations, datetime.now(UTC).date())), "warning")
     return settings
 
 

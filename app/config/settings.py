@@ -31,6 +31,7 @@ from app.config.tree import CONFIG_VARIABLE, Notes, join, overlay, parse_flow, r
 from app.consent.needs import ConsentNeeds, ConsentOptions
 from app.destinations.base import Destination, DestinationSettings
 from app.destinations.registry import destinations as known_destinations
+from app.destinations.registry import unusable
 from app.errors import ConfigError, Fault
 from app.outbox.address import shown_url
 from app.units import spell_duration
@@ -263,7 +264,9 @@ def _destination(
     kind = known_destinations().get(str(common.get("type")))
     if kind is None:
         if "type" in common:
+            broken = unusable().get(str(common["type"]))
             words = f"is not a known type; known are {', '.join(known_destinations()) or 'none'}"
+            words = words if broken is None else f"cannot be used: {broken}"
             notes.faults.append(Fault(join(path, "type"), "unknown_type", words))
         return part, None
     if head is not None and not head.enabled:

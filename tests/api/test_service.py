@@ -208,7 +208,7 @@ async def test_probes_tell_more_to_a_key_that_may_read(service: Service) -> None
     service.runtime.health.report(None)
     for path in ("/livez", "/readyz"):
         details = (await service.client.get(path, headers=bearer(READER))).json()["details"]
-        assert set(details) == {"checked_s_ago", "stalled", "lanes"}
+        assert set(details) == {"checked_s_ago", "stalled", "lanes", "test_mode"}
         assert (await service.client.get(path, headers=bearer(POSTER))).status_code == 403
         assert (await service.client.get(path, headers=bearer("ck_nobody"))).status_code == 401
 

@@ -5,12 +5,14 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import yaml
 
 import app.config.settings
+import app.notices
 from app import __version__
 from app.config import Settings, load
 from tests.config.support import ACME, KEY, SECRET, good
@@ -19,6 +21,8 @@ from tests.config.support import ACME, KEY, SECRET, good
 @pytest.fixture
 def config_file(tmp_path, monkeypatch):
     monkeypatch.setattr(app.config.settings, "known_destinations", lambda: {"acme": ACME})
+    told = replace(ACME, has_test_mode=lambda settings: False)
+    monkeypatch.setattr(app.notices, "known_destinations", lambda: {"acme": told})
     file = tmp_path / "other.yaml"
     file.write_text(yaml.safe_dump(good()))
     return file
