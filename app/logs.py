@@ -84,6 +84,10 @@ FIELDS = frozenset(
         "signal",
         "error",
         "count",
+        "offered",
+        "restored",
+        "settled",
+        "unkept",
     }
 )
 """Every field name a log line may have. Ids and counts; never an identifier of a person, never a secret."""

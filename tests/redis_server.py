@@ -10,8 +10,11 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import anyio
 import pytest
 
 HOW_TO_GET_IT = "no redis-server: run scripts/get_redis.sh, or install Redis 6.2 or later"
@@ -140,40 +143,65 @@ def shared_server() -> RedisServer:
 
 
 class RedisCluster:
-    """Two masters that share the slots between them."""
+    """Masters that share the slots between them, and replicas of the first one."""
 
-    def __init__(self) -> None:
-        self.servers = [RedisServer({"cluster-enabled": "yes", "cluster-port": str(free_port())}) for _ in range(2)]
+    def __init__(self, masters: int = 2, replicas: int = 0) -> None:
+        self.servers = [self._server() for _ in range(masters)]
+        self.replicas = [self._server() for _ in range(replicas)]
+
+    @staticmethod
+    def _server() -> RedisServer:
+        return RedisServer({"cluster-enabled": "yes", "cluster-port": str(free_port()), "cluster-node-timeout": "1000"})
 
     @property
     def url(self) -> str:
-        """The URL that names both."""
+        """The URL that names all masters."""
         return "redis+cluster://" + ",".join(f"127.0.0.1:{server.port}" for server in self.servers)
 
     def start(self) -> None:
-        """Start both and wait until they agree."""
-        for half, server in enumerate(self.servers):
+        """Start all and wait until they agree."""
+        bounds = [16384 * each // len(self.servers) for each in range(len(self.servers) + 1)]
+        for server, first, after in zip(self.servers, bounds, bounds[1:], strict=False):
             server.start()
-            slots = [str(slot) for slot in range(half * 8192, (half + 1) * 8192)]
-            assert server.command("CLUSTER", "ADDSLOTS", *slots) == "+OK"
-        first, second = self.servers
-        first.command("CLUSTER", "MEET", "127.0.0.1", str(second.port), second.settings["cluster-port"])
+            assert server.command("CLUSTER", "ADDSLOTS", *map(str, range(first, after))) == "+OK"
+        first_server = self.servers[0]
+        for server in self.replicas:
+            server.start()
+        for server in (*self.servers[1:], *self.replicas):
+            first_server.command("CLUSTER", "MEET", "127.0.0.1", str(server.port), server.settings["cluster-port"])
+        self._wait(lambda: all(self._is_whole(server) for server in self.servers))
+        master = first_server.command_text("CLUSTER", "MYID").split("\r\n")[1]
+        for server in self.replicas:
+            self._wait(partial(self._follows, server, master))
+
+    @staticmethod
+    def _follows(replica: RedisServer, master: str) -> bool:
+        replica.command("CLUSTER", "REPLICATE", master)
+        return "master_link_status:up" in replica.command_text("INFO", "replication")
+
+    async def until_copied(self) -> None:
+        """Return once the replicas have every key of their master."""
+        while any(each.command("DBSIZE") != self.servers[0].command("DBSIZE") for each in self.replicas):
+            await anyio.sleep(0.05)
+
+    @staticmethod
+    def _wait(condition: Callable[[], bool]) -> None:
         until = time.monotonic() + START_TIMEOUT_S
-        while not all(self._is_whole(server) for server in self.servers):
+        while not condition():
             if time.monotonic() > until:
                 raise RuntimeError("the cluster did not come together")
             time.sleep(0.05)
 
     def _is_whole(self, server: RedisServer) -> bool:
-        # A slot of the other one is answered with where it lies, not with an error of the whole cluster.
+        # A slot of another one is answered with where it lies, not with an error of the whole cluster.
         return all(
             server.command("GET", key) == "$-1" or server.command("GET", key).startswith("-MOVED")
-            for key in ("a", "b", "c", "d")
+            for key in ("a", "b", "c", "d", "e", "f")
         )
 
     def close(self) -> None:
-        """End both and delete their files."""
-        for server in self.servers:
+        """End all and delete their files."""
+        for server in (*self.servers, *self.replicas):
             server.close()
 
 

@@ -268,7 +268,7 @@ class Link:
                     answers[position] = answer
         except (RedisError, OSError, TimeoutError, StoreUnavailable) as error:
             if isinstance(error, LostConnection):
-                await self._renew()
+                await self.renew()
             return [unavailable(error)] * len(calls)
         has_moved = False
         for position, answer in enumerate(answers):
@@ -277,10 +277,11 @@ class Link:
                 has_moved |= str(answer).startswith(("MOVED", "CLUSTERDOWN", "READONLY", "ASK"))
                 answers[position] = unavailable(answer)
         if has_moved:
-            await self._renew()
+            await self.renew()
         return answers
 
-    async def _renew(self) -> None:
+    async def renew(self) -> None:
+        """Keys may have moved: look again, if that can be done."""
         try:
             await self.nodes.renew()
         except (RedisError, OSError, TimeoutError):

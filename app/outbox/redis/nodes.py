@@ -31,6 +31,9 @@ class Nodes(Protocol):
     async def renew(self) -> None:
         """Keys may have moved: look again."""
 
+    async def follow(self) -> None:
+        """Leave a server that others hold for replaced, though it still answers."""
+
     async def close(self) -> None:
         """Close every connection."""
 
@@ -82,6 +85,9 @@ class _OneNode:
         """The one client."""
         return [self._client]
 
+    async def follow(self) -> None:
+        """Nobody else to ask."""
+
     async def renew(self) -> None:
         """Drop connections: to a former master, or to a server that was restarted."""
         await self._client.connection_pool.disconnect(inuse_connections=False)
@@ -106,6 +112,15 @@ class _SentinelNodes(_OneNode):
         }
         self._sentinel = Sentinel(list(address.hosts), sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
         super().__init__(self._sentinel.master_for(address.master, db=address.database, **options))
+        self._name = address.master
+        self._master: tuple[str, int] | None = None
+
+    async def follow(self) -> None:
+        """Ask the sentinels: a master cut off from them goes on answering, and would lose what it is told."""
+        master = await self._sentinel.discover_master(self._name)
+        if self._master not in {None, master}:
+            await self.renew()
+        self._master = master
 
     async def close(self) -> None:
         """Close every connection."""
@@ -142,6 +157,9 @@ class _ClusterNodes:
         if (host, port) not in self._clients:
             self._clients[host, port] = Redis(host=host, port=port, **self._options)
         return self._clients[host, port]
+
+    async def follow(self) -> None:
+        """A master that was replaced says so."""
 
     async def renew(self) -> None:
         """Read the map of slots again."""

@@ -29,6 +29,7 @@ transaction). Every key of partition n begins with the tag `{c:n}`, so a script 
     {c:n}:c:<digest> the context of an order: until when, and the body; the server deletes it then
     {c:meta}         hash: schema version, partitions, store (identity), kept secrets
     {c:meta}:sources, {c:meta}:destinations    sets of names
+    {c:meta}:failovers    list: what was told again after the last failovers
     {c:meta}:book    hash: the lane book, note by name
     {c:meta}:due:<book>, {c:meta}:memos:<book>    the memos that are due at an instant (`memos.py`); others lie as
                      contexts do
@@ -47,6 +48,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -63,7 +65,9 @@ from app.outbox.redis.link import META, Call, Link, encode
 from app.outbox.redis.nodes import nodes_of
 from app.outbox.redis.pairs import RedisPairs
 from app.outbox.redis.places import from_us
+from app.outbox.redis.recall import Recall
 from app.outbox.redis.turns import Turns
+from app.outbox.redis.watch import PERIOD_S, Watch
 from app.outbox.room import Waiting
 from app.outbox.shares import EVERYTHING, Choice
 
@@ -93,11 +97,14 @@ class RedisStore:
         self._size = 0
         self._registry = ids.Sweep(link)
         self._claims = Claims(link)
+        self._recall = Recall()
+        self._watch = Watch(link, self._recall)
         self.pairs = RedisPairs(link)
         self._claiming: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._wakes: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._naming = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._watching: asyncio.Task[None] | None = None
         self._is_closed = False
         self._accepts: Turns[accept.Item, Accepted] = Turns(lambda items: accept.accept(link, items))
         self._settles: Turns[claims.Ending, int] = Turns(lambda items: claims.settle(link, items))
@@ -145,6 +152,8 @@ class RedisStore:
             await prepare()
             store = cls(link, prepare, journal_retention)
             await store._learn()
+            await store._watch.look()
+            store._watching = asyncio.get_running_loop().create_task(store._look_on(), name="convey-redis-watch")
         except BaseException:
             await link.close()
             raise
@@ -153,6 +162,7 @@ class RedisStore:
     async def close(self) -> None:
         """Finish what was begun, close the connections."""
         self._is_closed = True
+        await self._look_no_more()
         for turns in (self._accepts, self._settles, self._mints):
             await turns.close()
         if self._tasks:
@@ -162,6 +172,7 @@ class RedisStore:
     async def abandon(self) -> None:
         """Drop the connections as a crash would: nothing that waits is sent, no lease is released."""
         self._is_closed = True
+        await self._look_no_more()
         for turns in (self._accepts, self._settles, self._mints):
             turns.abandon()
         for task in self._tasks:
@@ -169,6 +180,19 @@ class RedisStore:
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self._link.close()
+
+    async def _look_on(self) -> None:
+        """Look at the servers from time to time, and tell one that was replaced what it may have missed."""
+        while True:
+            await asyncio.sleep(PERIOD_S)
+            with suppress(StoreUnavailable):  # whoever asks hears of it, and the next look goes on
+                if await self._watch.look():
+                    self._wake(self._destinations)
+
+    async def _look_no_more(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait({self._watching})
 
     async def _learn(self) -> None:
         self._destinations = {name.decode() for name in await self._link.command("SMEMBERS", f"{META}:destinations")}
@@ -194,6 +218,7 @@ class RedisStore:
         items = [accept.Item.of(plan) for plan in plans]
         await self._know_sources({plan.id_request.source for plan in plans})
         accepted = await self._accepts.do(items)
+        self._recall.accepted(items, accepted)
         self._size += sum(len(item.encoded.basket) + EVENT_BYTES for item in items)
         self._wake({planned.destination for plan in plans for planned in plan.deliveries})
         return accepted
@@ -239,9 +264,11 @@ class RedisStore:
         """See `Outbox.settle`."""
         if not settlements:
             return 0
-        effective = sum(await self._settles.do([claims.ending(each) for each in settlements]))
+        endings = [claims.ending(each) for each in settlements]
+        effects = await self._settles.do(endings)
+        self._recall.settled(zip(endings, (each.outcome for each in settlements), effects, strict=True))
         self._wake({each.delivery.destination for each in settlements if each.outcome is Outcome.RETRYING})
-        return effective
+        return sum(effects)
 
     def _wake(self, destinations: Collection[str]) -> None:
         for destination in destinations:
@@ -363,6 +390,7 @@ class RedisStore:
         await self._know_sources({key.source})
         (minted,) = await self._mints.do([ids.Minting(key, event_id, remember_until)])
         assert minted is not None
+        self._recall.minted(ids.Minting(key, minted.event_id, minted.remember_until))
         return minted
 
     async def read(self, key: IdKey) -> MintedId | None:
@@ -410,6 +438,7 @@ class RedisStore:
         if self._link.is_gone:
             await self._reopen()
             self._registry = ids.Sweep(self._link)
+            self._watch.forget()
             await self._learn()
             raise StoreVanished("the data of the store had vanished from the server: an empty one was begun")
         await self._learn()

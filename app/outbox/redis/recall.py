@@ -1,0 +1,130 @@
+"""What this process was told lately, to be told again to a server that may have forgotten it.
+
+A replica that takes over has what it had received, a server that was killed what it had written. So for half a minute a
+process keeps what was acknowledged: plans with the id they got, minted ids, and which deliveries arrived. All of it can
+be told twice: accepting is idempotent, minting too, and a late `delivered` counts while its delivery is pending.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from app.errors import Outcome, Status
+from app.model import Accepted, HashedEvent, Plan, from_epoch
+from app.outbox.redis.accept import Item
+from app.outbox.redis.claims import Ending
+from app.outbox.redis.ids import Minting
+from app.outbox.redis.places import place_of
+from app.outbox.redis.plans import Encoded
+
+KEEP_FOR = timedelta(seconds=30)
+MAX_BYTES = 64 << 20
+PLAN_BYTES, OTHER_BYTES = 1_400, 500
+"""About what a plan takes beside its basket, and what a settlement or a minted id takes."""
+_NOWHERE = HashedEvent("", "", from_epoch(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A plan that was acknowledged under `event_id`. Its event is in the encoded basket only."""
+
+    plan: Plan
+    encoded: Encoded
+    event_id: str
+
+    def item(self) -> Item:
+        """To be accepted again, under the id its caller was given."""
+        request = replace(self.plan.id_request, asked=self.event_id)
+        return Item(replace(self.plan, id_request=request), self.encoded)
+
+
+Told = Kept | Ending | Minting
+
+
+@dataclass(slots=True)
+class Recall:
+    """What was acknowledged within `keep_for` before the servers were last seen to be the same, in bounded memory.
+
+    It only grows old while the servers are looked at: nothing is dropped during an outage, however long.
+    """
+
+    keep_for: timedelta = KEEP_FOR
+    max_bytes: int = MAX_BYTES
+    now: Callable[[], float] = time.monotonic
+    _unkept: deque[list[int]] = field(default_factory=deque)
+    _told: deque[tuple[float, int, Told]] = field(default_factory=deque)
+    _bytes: int = 0
+
+    def accepted(self, items: Sequence[Item], answers: Sequence[Accepted]) -> None:
+        """Keep plans that were answered. A conflict has nothing to lose."""
+        for item, answer in zip(items, answers, strict=True):
+            if answer.status is Status.CONFLICT:
+                continue
+            plan = item.plan
+            light = Plan(_NOWHERE, plan.id_request, (), {}, plan.accepted_at, is_bulk=plan.is_bulk)
+            self._keep(Kept(light, item.encoded, answer.event_id), PLAN_BYTES + len(item.encoded.basket))
+
+    def settled(self, endings: Iterable[tuple[Ending, Outcome, int]]) -> None:
+        """Keep the settlements of what arrived, where they took effect."""
+        for ending, outcome, effect in endings:
+            if effect and outcome is Outcome.DELIVERED:
+                self._keep(ending, OTHER_BYTES)
+
+    def minted(self, minting: Minting) -> None:
+        """Keep an id that was handed out."""
+        self._keep(minting, OTHER_BYTES)
+
+    def _keep(self, told: Told, size: int) -> None:
+        self._told.append((self.now(), size, told))
+        self._bytes += size
+        while self._bytes > self.max_bytes:
+            self._count_unkept(int(self._drop_first()))
+
+    def _count_unkept(self, second: int) -> None:
+        if self._unkept and self._unkept[-1][0] == second:
+            self._unkept[-1][1] += 1
+        else:
+            self._unkept.append([second, 1])
+
+    @property
+    def unkept(self) -> int:
+        """How many were acknowledged within that time and dropped for want of room."""
+        return sum(number for _, number in self._unkept)
+
+    def _drop_first(self) -> float:
+        told_at, size, _ = self._told.popleft()
+        self._bytes -= size
+        return told_at
+
+    def same_servers(self) -> None:
+        """The servers were just seen to be the same: what is older than `keep_for` has been copied or written."""
+        before = self.now() - self.keep_for.total_seconds()
+        while self._told and self._told[0][0] < before:
+            self._drop_first()
+        while self._unkept and self._unkept[0][0] < before - 1:
+            self._unkept.popleft()
+
+    def of(self, partitions: set[int], total: int) -> tuple[list[Kept], list[Minting], list[Ending]]:
+        """What was told to some of all partitions, oldest first."""
+        plans: list[Kept] = []
+        mintings: list[Minting] = []
+        endings: list[Ending] = []
+        for _, _, told in self._told:
+            if isinstance(told, Kept):
+                request = told.plan.id_request
+                if partitions & _places_of(request.source, (told.event_id, request.transaction), total):
+                    plans.append(told)
+            elif isinstance(told, Ending):
+                if told.partition in partitions:
+                    endings.append(told)
+            elif partitions & _places_of(told.key.source, (told.event_id, told.key.transaction), total):
+                mintings.append(Minting(told.key, told.event_id, told.remember_until))
+        return plans, mintings, endings
+
+
+def _places_of(source: str, texts: Iterable[str | None], total: int) -> set[int]:
+    return {place_of(source, text, total).partition for text in texts if text is not None}
