@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from fractions import Fraction
+
+from pydantic import BaseModel, SecretStr
 
 from app.api.guards import Principal
 from app.config import DestinationConfig, Settings, SourceConfig
@@ -72,8 +76,8 @@ def backlog_limits(settings: Settings) -> Limits:
     )
 
 
-def lane_config(destination: DestinationConfig) -> LaneConfig:
-    """What the configuration says about one destination, as its lane reads it."""
+def lane_config(destination: DestinationConfig, salt: bytes = b"") -> LaneConfig:
+    """What the configuration says about one destination, as its lane reads it. `salt` hides the credential's digest."""
     kind = known_destinations()[destination.type]
     tuning = destination.tuning
     return LaneConfig(
@@ -86,4 +90,24 @@ def lane_config(destination: DestinationConfig) -> LaneConfig:
         max_items=min(tuning.max_batch or kind.limits.max_items, kind.limits.max_items),
         max_in_flight=tuning.max_in_flight or kind.limits.max_in_flight,
         retry=RetryPolicy(tuning.retry_first, tuning.retry_cap, tuning.max_attempts),
+        rates=kind.limits.rates if tuning.rates is None else tuning.rates,
+        budget=tuning.budget or kind.budget(destination.settings) or destination.name,
+        is_newest_first=tuning.order == "newest_first",
+        credential=_fingerprint(destination.settings, salt),
     )
+
+
+def _fingerprint(settings: BaseModel, salt: bytes) -> str:
+    """A word that is the same for the same secrets and says nothing of them."""
+    digest = hashlib.blake2b(key=salt[:64], digest_size=8)
+    for secret in _secrets(settings):
+        digest.update(hashlib.sha256(secret.encode()).digest())
+    return digest.hexdigest()
+
+
+def _secrets(value: object) -> Iterator[str]:
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _secrets(getattr(value, name))

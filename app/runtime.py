@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from app import __revision__, __version__
 from app.api.guards import KeyRing
 from app.api.health import Health
 from app.config import Role, Settings, check_role, reload_destination
+from app.delivery.board import Board
 from app.delivery.lane import Lane
 from app.delivery.sender import Sender
 from app.delivery.worker import Worker
@@ -43,7 +45,10 @@ class Runtime:
         metrics: Metrics,
         now: Callable[[], datetime],
         health: Health,
+        salt: bytes,
     ) -> None:
+        """`salt` is the store's own, under which credentials are told apart."""
+        self._salt = salt
         self.settings = settings
         self.role = role
         self.store = store
@@ -60,12 +65,13 @@ class Runtime:
             version, known = api_version(destination)
             if known is not None and known.sunset is not None:
                 metrics.set_api_sunset(destination.name, version, known.sunset)
+        board = Board(store, now)
         lanes = [
-            Lane(lane_config(destination), store, sender, metrics, now, progressed=self.health.progressed)
+            Lane(lane_config(destination, salt), store, board, sender, metrics, now, progressed=self.health.progressed)
             for destination in own
         ]
         limits = backlog_limits(settings)
-        self._worker = Worker(lanes, store, metrics, now, limits, settings.store.max_bytes or 0)
+        self._worker = Worker(lanes, store, board, metrics, now, limits, settings.store.max_bytes or 0)
         self._working: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
 
@@ -101,7 +107,8 @@ class Runtime:
                 works_lanes=role.works_lanes,
             )
             sender = Sender(token_expires=metrics.set_token_expiry)
-            runtime = cls(settings, role, store, sender, metrics, now or utc_now, health or Health())
+            salt = await store.keep_secret("credentials", lambda: secrets.token_bytes(32))
+            runtime = cls(settings, role, store, sender, metrics, now or utc_now, health or Health(), salt)
             if role.works_lanes:
                 runtime.health.expect(runtime._worker.lanes)
                 await runtime._worker.measure()
@@ -171,7 +178,7 @@ class Runtime:
             wide_event(log, "secret.unusable", level=logging.ERROR, destination=name, detail=str(error))
             return
         if name in self._worker.lanes:
-            self._worker.lanes[name].reconfigure(lane_config(fresh))
+            self._worker.lanes[name].reconfigure(lane_config(fresh, self._salt))
         wide_event(log, "secret.replaced", destination=name)
 
 

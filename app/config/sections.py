@@ -81,6 +81,13 @@ class RetryConfig(Section):
     max_attempts: int = Field(1000, ge=1, le=100_000, description="Most tries; time is the budget that usually ends.")
 
 
+class RateConfig(Section):
+    """One rate limit: at most so many requests in any span of so long."""
+
+    requests: int = Field(ge=1, le=100_000_000, description="Most requests.")
+    per: Duration = Field(ge=timedelta(seconds=1), le=timedelta(days=31), description="In any span of this length.")
+
+
 class DestinationHead(Section):
     """What every destination has, whatever its type."""
 
@@ -128,6 +135,20 @@ class DestinationHead(Section):
         "refuse",
         description="What happens to new events while that much waits for it. `refuse`: they get 503, for every "
         "destination, and are posted again. `skip`: they go to the other destinations only.",
+    )
+    order: Literal["oldest_first", "newest_first"] = Field(
+        "oldest_first",
+        description="Which of the waiting events go first; with `newest_first` a quarter is still the oldest.",
+    )
+    rates: tuple[RateConfig, ...] | None = Field(
+        None,
+        description="Most requests by all workers together, such as `[{requests: 300, per: 1m}]`; every one holds. "
+        "The adapter's own if absent, none if empty.",
+    )
+    budget: str | None = Field(
+        None,
+        pattern=NAME_PATTERN,
+        description="Destinations with the same word here share one budget of `rates`; the adapter's own if absent.",
     )
 
     @field_validator("lease")

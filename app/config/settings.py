@@ -29,7 +29,7 @@ from app.config.source import SourceConfig
 from app.config.store import StoreConfig
 from app.config.tree import CONFIG_VARIABLE, Notes, join, overlay, parse_flow, read_files, read_yaml, resolve
 from app.consent.needs import ConsentNeeds, ConsentOptions
-from app.destinations.base import Destination, DestinationSettings
+from app.destinations.base import Destination, DestinationSettings, Rate
 from app.destinations.registry import destinations as known_destinations
 from app.destinations.registry import unusable
 from app.errors import ConfigError, Fault
@@ -50,7 +50,7 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """How a lane works. `max_batch` and `max_in_flight` are None where the adapter's own limits hold.
+    """How a lane works. `max_batch`, `max_in_flight`, `rates`, `budget` are None where the adapter's own hold.
 
     `max_waiting` and `max_waiting_bytes` are None where the destination's share of the store's limits holds.
     """
@@ -66,6 +66,9 @@ class Tuning:
     max_waiting: int | None = None
     max_waiting_bytes: int | None = None
     on_full: Literal["refuse", "skip"] = "refuse"
+    order: Literal["oldest_first", "newest_first"] = "oldest_first"
+    rates: tuple[Rate, ...] | None = None
+    budget: str | None = None
 
     def summary(self) -> dict[str, Any]:
         """The same in the words and the shape of the configuration."""
@@ -83,6 +86,11 @@ class Tuning:
             "max_waiting": self.max_waiting,
             "max_waiting_bytes": self.max_waiting_bytes,
             "on_full": self.on_full,
+            "order": self.order,
+            "rates": None
+            if self.rates is None
+            else [{"requests": rate.amount, "per": spell_duration(rate.per)} for rate in self.rates],
+            "budget": self.budget,
         }
 
 
@@ -292,6 +300,9 @@ def _destination(
         max_waiting=head.max_waiting,
         max_waiting_bytes=head.max_waiting_bytes,
         on_full=head.on_full,
+        order=head.order,
+        rates=None if head.rates is None else tuple(Rate(rate.requests, rate.per) for rate in head.rates),
+        budget=head.budget,
     )
     needs = consent_needs(kind.name, head.consent, has_consent_states=kind.has_consent_states)
     files = tuple(own.files.values())

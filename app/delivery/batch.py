@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from app.delivery.retry import RetryPolicy, decide, gate, parked, released
 from app.delivery.sender import Progress, Sender
-from app.destinations.base import Destination
+from app.destinations.base import Destination, Rate
 from app.errors import Outcome, Reason, StoreUnavailable
 from app.logs import wide_event
 from app.metrics import Metrics
@@ -62,6 +62,12 @@ class LaneConfig:
     max_items: int
     max_in_flight: int
     retry: RetryPolicy
+    rates: tuple[Rate, ...] = ()
+    budget: str = ""
+    """What the rates belong to: lanes of one budget share them."""
+    is_newest_first: bool = False
+    credential: str = ""
+    """Tells one secret from the next, without saying anything of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,8 @@ class Surroundings:
     abandoned: asyncio.Event
     answered: Callable[[Whole], None]
     """Told the verdict on every request, for the lane's pace."""
+    permit: Callable[[], Awaitable[timedelta | None]] | None = None
+    """Asked before every request where there is a rate limit: None when it may go, else when to ask again."""
 
 
 class Batch:
@@ -88,6 +96,11 @@ class Batch:
         self._held_until = deliveries[0].claimed_until
         self._fruitless = 0
         self._most_fruitless = 2 * ceil(log2(len(deliveries) + 1)) + 2
+
+    @property
+    def size(self) -> int:
+        """How many of them are still to be settled."""
+        return len(self._open)
 
     async def run(self) -> None:
         """Deliver, retry later or end every one of them."""
@@ -121,6 +134,7 @@ class Batch:
     async def _deliver(self, call: HttpCall) -> None:
         """Send one call and settle its deliveries."""
         around = self._around
+        await self._permitted()
         if around.abandoned.is_set():
             await self._release(call.deliveries)
             return
@@ -148,6 +162,18 @@ class Batch:
             await self._settle([parked(delivery, verdict, around.now()) for delivery in call.deliveries])
         else:
             await self._conclude(call.deliveries, verdict, sent_at)
+
+    async def _permitted(self) -> None:
+        """Return once one more request may go, or what is under way is to be cut short. The leases are kept."""
+        permit, abandoned = self._around.permit, self._around.abandoned
+        while permit is not None and not abandoned.is_set():
+            wait = await self._kept(permit)
+            if wait is None:
+                return
+            await self._keep_leases()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(wait, self._config.lease / 4).total_seconds()):
+                    await abandoned.wait()
 
     async def _keep_leases(self) -> None:
         """Make sure that the leases outlive the next send, those of the parts that wait for their turn as well."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from app.delivery.board import Board
 from app.delivery.lane import Lane
 from app.errors import StoreUnavailable
 from app.logs import wide_event
@@ -28,6 +30,7 @@ class Worker:
         self,
         lanes: Sequence[Lane],
         store: Store,
+        board: Board,
         metrics: Metrics,
         now: Callable[[], datetime],
         limits: Limits = NO_LIMITS,
@@ -35,6 +38,7 @@ class Worker:
     ) -> None:
         self.lanes = {lane.name: lane for lane in lanes}
         self._store = store
+        self._board = board
         self._metrics = metrics
         self._now = now
         self._stopping = asyncio.Event()
@@ -43,9 +47,11 @@ class Worker:
 
     async def run(self) -> None:
         """Work until `drain` is called or a lane fails."""
+        await self._know()
         async with asyncio.TaskGroup() as group:
             for lane in self.lanes.values():
                 group.create_task(lane.run(), name=f"lane-{lane.name}")
+            group.create_task(self._board.run(self._stopping), name="board")
             group.create_task(self._every(GAUGE_PERIOD, self.measure), name="gauges")
             group.create_task(self._every(SWEEP_PERIOD, self._sweep), name="sweep")
 
@@ -61,6 +67,21 @@ class Worker:
         for lane in self.lanes.values():
             lane.abandon()
         await asyncio.wait({running})
+        with contextlib.suppress(StoreUnavailable):  # what is not told now, the others find out
+            await self._board.leave()
+
+    async def _know(self) -> None:
+        """Learn what the lanes are told to do before they do anything."""
+        while not self._stopping.is_set():
+            try:
+                await self._board.sync()
+            except StoreUnavailable as error:
+                wide_event(log, "worker.store_unavailable", level=logging.WARNING, detail=str(error))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(GAUGE_PERIOD.total_seconds()):
+                        await self._stopping.wait()
+            else:
+                return
 
     async def measure(self) -> None:
         """Set the gauges that come from the store."""

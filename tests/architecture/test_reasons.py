@@ -111,8 +111,11 @@ def test_what_adapters_and_lanes_give_as_reason(function: str, outcome: Outcome)
 
 
 def test_lane_states_are_the_metrics_words() -> None:
-    from app.delivery.limits import Pace
+    from dataclasses import replace
 
-    states = {Pace(10, 10).state, Pace(10, 10, failures=3).state, Pace(10, 10, is_parked=True).state}
+    from app.delivery.limits import start
+
+    pace = start(10, 4)
+    states = {pace.state, replace(pace, failures=3).state, replace(pace, is_parked=True).state}
     assert states == {"running", "open", "parked"}
     assert states <= set(LANE_STATES)

@@ -30,5 +30,6 @@ def clock() -> FrozenClock:
 async def setup(tmp_path: Path, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Setup]:
     """A lane to be started, with a store and a platform. It looks for work often, as the clock stands still."""
     monkeypatch.setattr("app.delivery.lane.POLL", timedelta(milliseconds=10))
+    monkeypatch.setattr("app.delivery.board.SYNC", timedelta(milliseconds=10))
     async with opened(tmp_path, clock) as made:
         yield made

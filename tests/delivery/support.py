@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import httpx
 
+from app.delivery.board import Board
 from app.delivery.lane import Lane, LaneConfig
 from app.delivery.retry import RetryPolicy
 from app.delivery.sender import Sender
@@ -165,13 +166,15 @@ class Setup:
         self.metrics = Metrics("0", ["shop"], [NAME])
         self.sender = Sender(httpx.MockTransport(self.platform))
         self.outbox: Any = store
+        self.board = Board(store, clock.now)
         self.progress = 0
 
-    def lane(self, **over: Any) -> Lane:
+    def lane(self, board: Board | None = None, **over: Any) -> Lane:
         """A lane that is not at work yet; chance always picks the middle."""
         return Lane(
             config(**over),
             self.outbox,
+            board or self.board,
             self.sender,
             self.metrics,
             self.clock.now,
@@ -185,14 +188,18 @@ class Setup:
 
     @contextlib.asynccontextmanager
     async def running(self, lane: Lane | None = None, **over: Any) -> AsyncIterator[Lane]:
-        """A lane at work; afterwards it stops and everything under way is settled."""
+        """A lane at work with its board; afterwards it stops and everything under way is settled."""
         lane = lane or self.lane(**over)
-        task = asyncio.create_task(lane.run())
+        stopping = asyncio.Event()
+        board = lane._board
+        await board.sync()
+        tasks = [asyncio.create_task(lane.run()), asyncio.create_task(board.run(stopping))]
         try:
             yield lane
         finally:
             lane.stop()
-            await task
+            stopping.set()
+            await asyncio.gather(*tasks)
 
     async def put(self, *numbers: int | str, **over: Any) -> list[str]:
         """Queue purchases; returns their event_ids."""

@@ -79,7 +79,7 @@ def test_the_backlog_becomes_gauges(oldest: Any, age: float) -> None:
 
 def worker_of(setup: Setup, *lanes: Any, limit_bytes: int = 0) -> Worker:
     """A worker over the store."""
-    return Worker(lanes, setup.outbox, setup.metrics, setup.clock.now, limit_bytes=limit_bytes)
+    return Worker(lanes, setup.outbox, setup.board, setup.metrics, setup.clock.now, limit_bytes=limit_bytes)
 
 
 @pytest.fixture(autouse=True)

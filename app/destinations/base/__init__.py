@@ -18,6 +18,7 @@ from app.destinations.base.contract import (
     DestinationSettings,
     Limits,
     MappedSettings,
+    Rate,
     Skip,
     Token,
 )
@@ -83,6 +84,7 @@ __all__ = [
     "Evidence",
     "Limits",
     "MappedSettings",
+    "Rate",
     "Ruling",
     "Skip",
     "Token",

@@ -89,12 +89,24 @@ S = TypeVar("S", bound=DestinationSettings)
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """At most `amount` requests in any span of `per`."""
+
+    amount: int
+    per: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
-    """What one request may hold and how many may be under way at once."""
+    """What one request may hold, how many may be under way at once, and how many may be sent: every rate holds.
+
+    A rate is a promise for all workers of one store together; none means that the platform's own answers set the pace.
+    """
 
     max_items: int
     max_bytes: int
     max_in_flight: int = 4
+    rates: tuple[Rate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +143,10 @@ def _no_pixel(event: HashedEvent, event_id: str, settings: Any) -> str | None:
     return None
 
 
+def _own_budget(settings: Any) -> str | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class ApiVersion:
     """One version of a platform's API, as its pages had it.
@@ -159,6 +175,8 @@ class Destination(Generic[S]):
     the platform has no such event.
     `takes_test_codes` says that an event may bring a test code of its own. `versions` are the API versions that were
     read about, by the value of the setting `api_version`.
+    `budget` names what the rates of `limits` belong to (a project, an account), so that destinations with one name
+    share them; None where each destination has its own.
     """
 
     name: str
@@ -176,6 +194,7 @@ class Destination(Generic[S]):
     pixel_call: Callable[[HashedEvent, str, S], str | None] = _no_pixel
     takes_test_codes: bool = False
     versions: Mapping[str, ApiVersion] = field(default_factory=dict)
+    budget: Callable[[S], str | None] = _own_budget
 
     def version_of(self, settings: S) -> ApiVersion | None:
         """What is known of the API version these settings name; None when nothing is."""
