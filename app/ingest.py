@@ -7,21 +7,24 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from app.dedup.context import completed, decode_context
-from app.dedup.port import IdStore
+from app.dedup.port import IdStore, PairStore
+from app.dedup.sightings import server_report
 from app.errors import Fault, InvalidEvent, Outcome, Status, StoreFull, StoreUnavailable
 from app.metrics import CONSENT_SIGNALS, Metrics
 from app.model import Accepted, Plan, Warn
 from app.outbox.port import Outbox
-from app.pipeline import SourcePolicy, plan, transaction_of
+from app.pipeline import TWIN_SOURCES, SourcePolicy, plan, transaction_of
 from app.wire import Event
 
 log = logging.getLogger("convey.ingest")
 
 PLANS_AT_ONCE = 100
+PAIR_RETENTION = timedelta(days=7)
+"""How long which sides reported an event is kept: past every window in which a platform pairs them but Snapchat's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +77,14 @@ class Ingest:
         self,
         outbox: Outbox,
         ids: IdStore,
+        pairs: PairStore,
         policies: Mapping[str, SourcePolicy],
         metrics: Metrics,
         now: Callable[[], datetime],
     ) -> None:
         self._outbox = outbox
         self._ids = ids
+        self._pairs = pairs
         self._policies = {name: (policy, policy.forms) for name, policy in policies.items()}
         self._metrics = metrics
         self._absent = {
@@ -114,6 +119,7 @@ class Ingest:
             else:
                 results.append(None)
         accepted = await self._accept(source, plans)
+        await self._sight(policy, plans, accepted, now)
         made = iter(zip(accepted, plans, strict=True))
         answers = [
             result if result is not None else _answer(*next(made), item)
@@ -139,6 +145,25 @@ class Ingest:
                 log.error("event.accept_failed", exc_info=error, extra={"fields": {"source": source}})
                 return (None,)
         return [accepted for each in plans for accepted in await self._accept(source, [each])]
+
+    async def _sight(
+        self, policy: SourcePolicy, plans: Sequence[Plan], outcomes: Sequence[Accepted | None], now: datetime
+    ) -> None:
+        """Note the server's copy beside what the page may report, and which order wanted another's id.
+
+        Before the answer: whoever gets none posts again, and a side's first report is the one that counts.
+        """
+        reports = [
+            server_report(planned, accepted, _names(planned, policy))
+            for planned, accepted in zip(plans, outcomes, strict=True)
+            if accepted is not None
+            and (
+                accepted.status is Status.CONFLICT
+                or (policy.takes_receipts and policy.has_pixel and planned.event.action_source in TWIN_SOURCES)
+            )
+        ]
+        if reports:
+            await self._pairs.report(reports, now + policy.pair_after, now + PAIR_RETENTION)
 
     def _count(self, source: str, answers: Sequence[IngestResult]) -> None:
         statuses = Counter(answer.status for answer in answers)
@@ -191,6 +216,16 @@ class Ingest:
             came[signal] += number
         for signal, absent in self._absent.items():
             absent.inc(len(proofs) - came[signal])
+
+
+def _names(planned: Plan, policy: SourcePolicy) -> dict[str, str]:
+    """What each destination calls the event, where it has a name for it."""
+    names = {
+        route.name: route.destination.pixel_name(planned.event, route.settings)
+        for route in policy.routes
+        if route.is_routed
+    }
+    return {name: called for name, called in names.items() if called is not None}
 
 
 LEAK = "leak_"

@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app import __version__
-from app.api import contexts, dead_letters, event_ids, events, explain, health, ledger, problems
+from app.api import audit, contexts, dead_letters, event_ids, events, explain, health, ledger, problems, receipts
 from app.api.connection import BoundedProtocol
 from app.api.guards import Guard, KeyRing
 from app.api.health import Health
@@ -60,13 +60,19 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.journal = runtime.store
     app.state.outbox = runtime.store
     app.state.ids = runtime.store
+    app.state.pairs = runtime.store.pairs
     app.state.policies = runtime.policies
+    app.state.receipt_limits = receipts.ReceiptLimits(
+        {source.name: source.receipts_per_minute for source in runtime.settings.sources}
+    )
     app.state.now = runtime.now
     app.state.health = runtime.health
     app.state.max_events = server.max_events
     app.state.strict_sources = runtime.strict_sources
     modules = (
-        (explain, events, event_ids, contexts, dead_letters, ledger, health) if runtime.role.takes_events else (health,)
+        (explain, events, event_ids, contexts, receipts, dead_letters, ledger, audit, health)
+        if runtime.role.takes_events
+        else (health,)
     )
     for module in modules:
         app.include_router(module.router)
@@ -83,7 +89,7 @@ def _describe(app: FastAPI) -> dict[str, Any]:
         _, extra = models_json_schema(
             [
                 (model, "validation")
-                for module in (events, event_ids, contexts, dead_letters)
+                for module in (events, event_ids, contexts, receipts, dead_letters)
                 for model in module.MODELS
             ],
             ref_template="#/components/schemas/{model}",

@@ -268,6 +268,13 @@ SPECS: tuple[Spec, ...] = (
         "sample where no end is known.",
         ("destination", "version"),
     ),
+    Spec(
+        "pairs",
+        Counter,
+        "convey_pairs_total",
+        "Events by what became of their two copies. A pair that a late copy joins counts again, as what it is then.",
+        ("source", "event_name", "destination", "verdict"),
+    ),
     Spec("build_info", Gauge, "convey_build_info", "Always 1; the labels say what runs.", ("version", "revision")),
     Spec(
         "config_info",
@@ -312,6 +319,7 @@ class Metrics:
     leaks: Counter
     token_expiry: Gauge
     api_sunset: Gauge
+    pairs: Counter
     build_info: Gauge
     config_info: Gauge
 

@@ -79,6 +79,9 @@ class SourcePolicy:
     sends_conflicts: bool = False
     event_id_template: str = DEFAULT_TEMPLATE
     context_retention: timedelta = timedelta(days=7)
+    takes_receipts: bool = False
+    receipt_origins: frozenset[str] = frozenset()
+    pair_after: timedelta = timedelta(hours=1)
     hashing: HashingOptions = field(default_factory=HashingOptions)
 
     @cached_property

@@ -48,6 +48,9 @@ def source_policy(settings: Settings, source: SourceConfig) -> SourcePolicy:
         sends_conflicts=source.on_conflict == "send",
         event_id_template=source.event_id_template,
         context_retention=source.context_retention,
+        takes_receipts=source.receipts,
+        receipt_origins=frozenset(source.receipt_origins),
+        pair_after=source.pair_after,
         hashing=source.hashing_options(),
     )
 

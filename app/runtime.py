@@ -13,6 +13,7 @@ from pathlib import Path
 from app import __revision__, __version__
 from app.api.guards import KeyRing
 from app.api.health import Health
+from app.auditing import Auditor, platforms_of
 from app.config import Role, Settings, check_role, reload_destination
 from app.delivery.board import Board
 from app.delivery.lane import Lane
@@ -57,7 +58,7 @@ class Runtime:
         self.strict_sources = frozenset(source.name for source in settings.sources if source.strict)
         self.now = now
         self.policies = {source.name: source_policy(settings, source) for source in settings.sources}
-        self.ingest = Ingest(store, store, self.policies, metrics, now)
+        self.ingest = Ingest(store, store, store.pairs, self.policies, metrics, now)
         own = settings.destinations if role.works_lanes else ()
         self.health = health
         self.health.test_modes = tuple(lane.name for lane in settings.destinations if has_test_mode(lane))
@@ -71,7 +72,9 @@ class Runtime:
             for destination in own
         ]
         limits = backlog_limits(settings)
-        self._worker = Worker(lanes, store, board, metrics, now, limits, settings.store.max_bytes or 0)
+        auditor = Auditor(store.pairs, platforms_of(self.policies), metrics)
+        max_bytes = settings.store.max_bytes or 0
+        self._worker = Worker(lanes, store, board, metrics, now, limits, max_bytes, [auditor.turn])
         self._working: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api import dead_letters, event_ids, events, health, ledger
+from app.api import audit, contexts, dead_letters, event_ids, events, explain, health, ledger, receipts
 from app.api.problems import TITLES
 from app.errors import REASONS
 from app.event_names import STANDARD_EVENTS
@@ -54,10 +54,15 @@ def api_page() -> str:
     ]
     scopes = {
         "postEvents": "ingest",
+        "explainEvents": "ingest",
         "getEvent": "read",
+        "findEvents": "read",
         "mintEventId": "ingest",
         "getEventId": "read",
         "mintEventIds": "ingest",
+        "keepContext": "ingest",
+        "postBrowserReceipts": "receipts",
+        "auditDedup": "read",
         "listDeadLetters": "read",
         "purgeDeadLetters": "admin",
         "replayDeadLetters": "admin",
@@ -65,7 +70,7 @@ def api_page() -> str:
         "livez": "–",
         "readyz": "–",
     }
-    for module in (events, event_ids, dead_letters, ledger, health):
+    for module in (events, explain, event_ids, contexts, receipts, audit, dead_letters, ledger, health):
         for route in module.router.routes:
             call: Any = route
             if not call.include_in_schema:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Annotated, Any
 
@@ -11,9 +11,12 @@ import orjson
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from app.api.guards import authorise
+from app.api.bodies import json_response
+from app.api.guards import Principal, authorise
 from app.api.parse import read_events
 from app.api.problems import Problem, fault_json
+from app.dedup.pairs import CONFLICT, SERVER, decode_sighting
+from app.dedup.port import PairStore
 from app.errors import Outcome, Reason, Status
 from app.ingest import Ingest, IngestResult
 from app.model import Verdict, Warn
@@ -74,6 +77,14 @@ class DeliveryBody(BaseModel):
     limited: bool = False
 
 
+class ReceiptBody(BaseModel):
+    """One pixel's report of the event."""
+
+    platform: str
+    event_name: str
+    fired_at: str
+
+
 class EventBody(BaseModel):
     """What became of one event, by now."""
 
@@ -83,6 +94,14 @@ class EventBody(BaseModel):
     transaction_id: str | None
     accepted_at: str
     destinations: dict[str, DeliveryBody]
+    receipts: list[ReceiptBody] = Field(description="What the page's pixels reported under this id.")
+    conflicts: int = Field(description="Other orders that asked for this id; none of them was sent.")
+
+
+class EventsBody(BaseModel):
+    """Every event of one transaction, the newest first."""
+
+    events: list[EventBody]
 
 
 def _ref(name: str) -> dict[str, str]:
@@ -152,15 +171,65 @@ async def get_event(
     event_name: Annotated[str | None, Query(description="Which event, where several share the id.")] = None,
 ) -> Response:
     """The outcome per destination: `queued` or `retrying` while it is pending, its final outcome afterwards."""
-    principal = authorise(request, "read")
-    if source is not None and source != principal.source and "admin" not in principal.scopes:
-        raise Problem("forbidden", "another source's events need a key with the scope `admin`")
+    principal = _reader(request, source)
     journal: Journal = request.app.state.journal
     states = await journal.event(event_id, source or principal.source)
     found = next((state for state in states if event_name in {None, state.event_name}), None)
     if found is None:
         raise Problem("not_found", "no event of this id is known, or it is older than the journal's retention")
-    return Response(orjson.dumps(_event(found)), media_type="application/json")
+    (told,) = await _told_of(request, [found])
+    return json_response(told)
+
+
+@router.get(
+    "/v1/events",
+    operation_id="findEvents",
+    summary="What became of the events of a transaction",
+    response_model=EventsBody,
+)
+async def find_events(
+    request: Request,
+    transaction_id: Annotated[str, Query(min_length=1, max_length=200, description="The transaction's id.")],
+    source: Annotated[str | None, Query(description="Another source than the key's own needs the scope admin.")] = None,
+) -> Response:
+    """Every event kept of this transaction, whatever its name and id, the newest first; none is an empty list."""
+    principal = _reader(request, source)
+    journal: Journal = request.app.state.journal
+    found = await journal.transaction(transaction_id, source or principal.source)
+    return json_response({"events": await _told_of(request, found)})
+
+
+def _reader(request: Request, source: str | None) -> Principal:
+    """Who asks about events of `source`.
+
+    Raises: Problem 401 or 403.
+    """
+    principal = authorise(request, "read")
+    if source is not None and source != principal.source and "admin" not in principal.scopes:
+        raise Problem("forbidden", "another source's events need a key with the scope `admin`")
+    return principal
+
+
+async def _told_of(request: Request, states: Sequence[EventState]) -> list[dict[str, Any]]:
+    """What is told of events of one source, with what its pages reported."""
+    pairs: PairStore = request.app.state.pairs
+    sides = await pairs.sides(states[0].source, [state.event_id for state in states]) if states else {}
+    return [_event(state) | _sides(sides.get(state.event_id, {})) for state in states]
+
+
+def _sides(sides: Mapping[str, bytes]) -> dict[str, Any]:
+    receipts = {
+        platform: decode_sighting(body)
+        for platform, body in sides.items()
+        if platform != SERVER and not platform.startswith(CONFLICT)
+    }
+    return {
+        "receipts": [
+            {"platform": platform, "event_name": seen.names[platform], "fired_at": seen.at}
+            for platform, seen in sorted(receipts.items())
+        ],
+        "conflicts": sum(side.startswith(CONFLICT) for side in sides),
+    }
 
 
 def check_media_type(request: Request) -> None:

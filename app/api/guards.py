@@ -63,10 +63,9 @@ def authorise(request: Request, scope: str) -> Principal:
 
     Raises: Problem 401 without a usable key, 403 without the scope.
     """
-    header = request.headers.get("authorization", "")
-    kind, _, key = header.partition(" ")
+    key = bearer_key(request)
     ring: KeyRing = request.app.state.keys
-    principal = ring.find(key.strip()) if kind.lower() == "bearer" and key.strip() else None
+    principal = ring.find(key) if key else None
     if principal is None:
         raise Problem(
             "unauthorized",
@@ -78,6 +77,12 @@ def authorise(request: Request, scope: str) -> Principal:
     if scope not in principal.scopes:
         raise Problem("forbidden", f"this key does not have the scope `{scope}`")
     return principal
+
+
+def bearer_key(request: Request) -> str:
+    """The key in the Authorization header; empty when there is none."""
+    kind, _, key = request.headers.get("authorization", "").partition(" ")
+    return key.strip() if kind.lower() == "bearer" else ""
 
 
 class Guard:

@@ -31,6 +31,7 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "too_many_events": (413, "Too many events in one request"),
     "too_many_ids": (413, "Too many ids in one request"),
     "unsupported_media_type": (415, "Unsupported media type"),
+    "too_many_receipts": (429, "Too many receipts in a minute"),
     "invalid_events": (422, "Every event is invalid"),
     "invalid_ids": (422, "None of these can have an id"),
     "rejected": (400, "The request was refused"),

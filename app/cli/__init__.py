@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from app import __version__
+from app.cli.audit import audit_app
 from app.cli.config import config_app
 from app.cli.dead_letters import dead_letters_app
 from app.cli.explain import explain
@@ -30,6 +31,7 @@ app.command("send")(send)
 app.command("explain")(explain)
 app.command("ledger")(ledger)
 app.add_typer(dead_letters_app, name="dead-letters")
+app.add_typer(audit_app, name="audit")
 app.add_typer(keys_app, name="keys")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import AwareDatetime, Field, field_validator, model_validator
 
@@ -130,14 +130,34 @@ class SourceConfig(Section):
     hashing: HashingConfig = Field(
         default_factory=HashingConfig, description="How its identifiers are read before they are hashed."
     )
-    receipts: bool = Field(False, description="Whether the page reports which ids its pixel fired; not available yet.")
+    receipts: bool = Field(
+        False, description="Whether the page reports which ids its pixel fired (`POST /v1/browser-receipts`)."
+    )
+    receipt_origins: tuple[str, ...] = Field(
+        (), max_length=50, description="Origins of the pages that may report, such as `https://shop.example`."
+    )
+    receipts_per_minute: int = Field(
+        6000, ge=1, le=1_000_000, description="Receipts taken in a minute by one process; what comes beyond gets 429."
+    )
+    pair_after: Duration = Field(
+        timedelta(hours=1),
+        ge=timedelta(minutes=1),
+        le=timedelta(hours=48),
+        description="How long the second copy of an event is waited for before the pair is judged.",
+    )
 
-    @field_validator("receipts")
+    @field_validator("receipt_origins")
     @classmethod
-    def _no_receipts(cls, value: bool) -> bool:
-        if value:
-            raise ValueError("browser receipts are not available in this version")
-        return value
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [origin for origin in origins if not re.fullmatch(r"https?://[^/?#\s*@]+", origin)]:
+            raise ValueError(f"must be origins such as https://shop.example, without a path; {len(wrong)} are not")
+        return origins
+
+    @model_validator(mode="after")
+    def _receipts_need_origins(self) -> Self:
+        if self.receipts and not self.receipt_origins:
+            raise ValueError("receipts need receipt_origins: the pages that may report")
+        return self
 
     @field_validator("event_id_template")
     @classmethod

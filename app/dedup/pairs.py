@@ -19,6 +19,10 @@ from app.event_names import canonical_name, label
 
 SERVER = "server"
 """The side of the server's own copy; every other side is a platform, by the type of its destinations."""
+CONFLICT = "conflict:"
+"""What the sides begin with that are no copies: another order that asked for this id, and was refused."""
+ID_REUSED = "conflict:id_reused"
+OTHER_ID = "conflict:order_has_another_id"
 
 
 class PairVerdict(StrEnum):
@@ -128,6 +132,8 @@ DELAYS: tuple[tuple[timedelta, str], ...] = (
 )
 """Up to how far apart the copies were: TikTok merges within 5 minutes, all four drop the second one up to 48 hours."""
 LATER = "later"
+DELAY = "delay:"
+NAME = "name:"
 
 
 def delay_class(apart: timedelta) -> str:
@@ -135,17 +141,29 @@ def delay_class(apart: timedelta) -> str:
     return next((name for limit, name in DELAYS if abs(apart) <= limit), LATER)
 
 
-def tally(pair: Pair, platform_of: Mapping[str, str], day: str) -> dict[str, int]:
-    """What a pair is counted as: keys made by `tally_key`, each with 1."""
+def tally(pair: Pair, platform_of: Mapping[str, str]) -> dict[str, int]:
+    """What a pair is counted as: keys made by `tally_key`, each with how many; the day is that of its first side."""
     counts: dict[str, int] = {}
+    day = min(side.at for side in pair.sides.values()).date().isoformat()
     for told in judge(pair, platform_of):
         where = (day, pair.source, label(told.event_name), told.destination)
         counts[tally_key(*where, told.verdict)] = 1
         if told.apart is not None:
-            counts[tally_key(*where, f"delay:{delay_class(told.apart)}")] = 1
+            counts[tally_key(*where, f"{DELAY}{delay_class(told.apart)}")] = 1
         if told.verdict is PairVerdict.NAME_MISMATCH and told.pixel_name is not None:
-            counts[tally_key(*where, f"name:{told.pixel_name}")] = 1
+            counts[tally_key(*where, f"{NAME}{told.pixel_name}")] = 1
+    for name, kind in conflicts(pair):
+        key = tally_key(day, pair.source, label(name), "", kind)
+        counts[key] = counts.get(key, 0) + 1
     return counts
+
+
+def conflicts(pair: Pair) -> Iterator[tuple[str, str]]:
+    """The event name and the kind of each conflict about this id: `ID_REUSED` or `OTHER_ID`."""
+    server = pair.sides.get(SERVER)
+    for name, side in pair.sides.items():
+        if name.startswith(CONFLICT):
+            yield side.event_name, ID_REUSED if server is not None else OTHER_ID
 
 
 def change(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:

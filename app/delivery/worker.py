@@ -21,6 +21,7 @@ log = logging.getLogger("convey.worker")
 
 GAUGE_PERIOD = timedelta(seconds=2)
 SWEEP_PERIOD = timedelta(seconds=30)
+CHORE_PERIOD = timedelta(seconds=5)
 
 
 class Worker:
@@ -35,12 +36,15 @@ class Worker:
         now: Callable[[], datetime],
         limits: Limits = NO_LIMITS,
         limit_bytes: int = 0,
+        chores: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
+        """`chores` are done every few seconds beside the lanes, each on its own."""
         self.lanes = {lane.name: lane for lane in lanes}
         self._store = store
         self._board = board
         self._metrics = metrics
         self._now = now
+        self._chores = tuple(chores)
         self._stopping = asyncio.Event()
         metrics.outbox_limit_bytes.set(limit_bytes)
         set_limits(metrics, limits)
@@ -54,6 +58,8 @@ class Worker:
             group.create_task(self._board.run(self._stopping), name="board")
             group.create_task(self._every(GAUGE_PERIOD, self.measure), name="gauges")
             group.create_task(self._every(SWEEP_PERIOD, self._sweep), name="sweep")
+            for chore in self._chores:
+                group.create_task(self._every(CHORE_PERIOD, chore), name="chore")
 
     async def drain(self, running: asyncio.Task[None], grace: timedelta) -> None:
         """Stop claiming, give what is under way `grace` to finish, put the rest back.

@@ -28,6 +28,8 @@ POSTER = "ck_poster"
 EXPIRING = "ck_expiring"
 OTHER = "ck_other"
 ADMIN = "ck_admin"
+WEB = "ck_web"
+BEACON = "ck_beacon"
 EXPIRES = "2026-11-20T13:00:00Z"
 """When `EXPIRING` runs out: one hour after the clock's start."""
 
@@ -72,6 +74,14 @@ def settings_for(folder: Path, platforms_url: str, server: Mapping[str, Any] | N
                 "keys": [hash_of(OTHER)],
                 "strict": True,
                 "leak_policy": "reject",
+            },
+            {
+                "name": "web",
+                "event_id_template": "web_{event_name}_{transaction}",
+                "keys": [hash_of(WEB), {"hash": hash_of(BEACON), "scopes": ["receipts"]}],
+                "receipts": True,
+                "receipt_origins": ["https://shop.example"],
+                "receipts_per_minute": 300,
             },
         ],
         "destinations": [

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from app import ingest, pipeline
 from app.consent.needs import ConsentOptions
+from app.dedup.port import SideReport
 from app.errors import Fault, Status, StoreUnavailable
 from app.ingest import Ingest, IngestResult, Parsed
 from app.metrics import Metrics
@@ -49,6 +51,17 @@ class Ids:
         return {key: body for key, body in self.kept.items() if key in transactions}
 
 
+class Pairs:
+    """Keeps the sightings it is told of."""
+
+    def __init__(self) -> None:
+        self.reports: list[SideReport] = []
+
+    async def report(self, reports: Sequence[SideReport], due_at: datetime, until: datetime) -> int:
+        self.reports += reports
+        return len(reports)
+
+
 def item(transaction: str, **over: Any) -> Parsed:
     """An event as parsed, with a warning."""
     return Parsed(Event.model_validate(wire(transaction_id=transaction, **over)), (TOLD,))
@@ -65,10 +78,12 @@ class Setup:
     def __init__(self) -> None:
         self.outbox = Outbox()
         self.ids = Ids()
+        self.pairs = Pairs()
         self.metrics = Metrics("0", ["shop"], ["one"])
         self.ingest = Ingest(
             self.outbox,  # type: ignore[arg-type]
             self.ids,  # type: ignore[arg-type]
+            self.pairs,  # type: ignore[arg-type]
             {"shop": policy(route())},
             self.metrics,
             lambda: START,
@@ -133,7 +148,8 @@ async def test_decisions_and_signals_of_consent_are_counted(setup: Setup) -> Non
 
 async def test_a_limited_decision_is_counted_as_such(setup: Setup) -> None:
     limited = replace(policy(route()), consent=ConsentOptions(policy="regional"))
-    ingest = Ingest(setup.outbox, setup.ids, {"shop": limited}, setup.metrics, lambda: START)  # type: ignore[arg-type]
+    stores: dict[str, Any] = {"outbox": setup.outbox, "ids": setup.ids, "pairs": setup.pairs}
+    ingest = Ingest(**stores, policies={"shop": limited}, metrics=setup.metrics, now=lambda: START)
     await ingest.take("shop", [item("A", consent={"jurisdiction": "US"})])
     labels = {"destination": "one", "decision": "limited", "reason": ""}
     assert setup.count("convey_consent_decisions_total", **labels) == 1

@@ -139,6 +139,10 @@ def _always(event: HashedEvent, settings: Any) -> bool:
     return True
 
 
+def _canonical(event: HashedEvent, settings: Any) -> str | None:
+    return event.event_name
+
+
 def _no_pixel(event: HashedEvent, event_id: str, settings: Any) -> str | None:
     return None
 
@@ -172,7 +176,7 @@ class Destination(Generic[S]):
     `has_consent_states` says that its requests carry the consent itself (`HashedEvent.consent`), so that an event can
     be sent whose use for personalisation was refused.
     `pixel_call` is the JavaScript with which a page's pixel reports this event under the same name and id; None where
-    the platform has no such event.
+    the platform has no such event. `pixel_name` is what the platform calls the event: its pixel must call it the same.
     `takes_test_codes` says that an event may bring a test code of its own. `versions` are the API versions that were
     read about, by the value of the setting `api_version`.
     `budget` names what the rates of `limits` belong to (a project, an account), so that destinations with one name
@@ -192,6 +196,7 @@ class Destination(Generic[S]):
     has_consent_states: bool = False
     linger: timedelta = timedelta(milliseconds=200)
     pixel_call: Callable[[HashedEvent, str, S], str | None] = _no_pixel
+    pixel_name: Callable[[HashedEvent, S], str | None] = _canonical
     takes_test_codes: bool = False
     versions: Mapping[str, ApiVersion] = field(default_factory=dict)
     budget: Callable[[S], str | None] = _own_budget

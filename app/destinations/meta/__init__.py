@@ -8,7 +8,7 @@ so whatever is documented to fail is held back here, and a refused batch is take
 from app.destinations.base import Destination
 from app.destinations.meta.admission import admit, can_limit
 from app.destinations.meta.exchange import build, read
-from app.destinations.meta.payload import pixel_call
+from app.destinations.meta.payload import name_of, pixel_call
 from app.destinations.meta.settings import MetaSettings
 from app.destinations.meta.tables import LIMITS, PERSONAL_KEYS, STRONG_KEYS, VERSIONS
 
@@ -24,6 +24,7 @@ DESTINATION = Destination(
     read=read,
     can_limit=can_limit,
     pixel_call=pixel_call,
+    pixel_name=name_of,
     takes_test_codes=True,
     versions=VERSIONS,
 )

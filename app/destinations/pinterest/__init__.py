@@ -8,7 +8,7 @@ one unknown key, null or wrong type refuses the whole request. What passes it is
 from app.destinations.base import Destination
 from app.destinations.pinterest.admission import admit, can_limit
 from app.destinations.pinterest.exchange import build, read
-from app.destinations.pinterest.payload import pixel_call
+from app.destinations.pinterest.payload import name_of, pixel_call
 from app.destinations.pinterest.settings import PinterestSettings
 from app.destinations.pinterest.tables import KEPT_KEYS, LIMITS, PERSONAL_KEYS, VERSIONS
 
@@ -24,5 +24,6 @@ DESTINATION = Destination(
     read=read,
     can_limit=can_limit,
     pixel_call=pixel_call,
+    pixel_name=name_of,
     versions=VERSIONS,
 )

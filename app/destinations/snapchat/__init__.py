@@ -8,7 +8,7 @@ than the query. Snap publishes no list of error codes and one status per request
 from app.destinations.base import Destination
 from app.destinations.snapchat.admission import admit, can_limit
 from app.destinations.snapchat.exchange import build, read
-from app.destinations.snapchat.payload import pixel_call
+from app.destinations.snapchat.payload import name_of, pixel_call
 from app.destinations.snapchat.settings import SnapchatSettings
 from app.destinations.snapchat.tables import LIMITS, PERSONAL_KEYS, STRONG_KEYS, VERSIONS
 
@@ -24,5 +24,6 @@ DESTINATION = Destination(
     read=read,
     can_limit=can_limit,
     pixel_call=pixel_call,
+    pixel_name=name_of,
     versions=VERSIONS,
 )

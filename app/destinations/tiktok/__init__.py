@@ -8,7 +8,7 @@ silence and answers most failures with HTTP 200, so the keys are an allow-list a
 from app.destinations.base import Destination
 from app.destinations.tiktok.admission import admit, can_limit
 from app.destinations.tiktok.exchange import build, read
-from app.destinations.tiktok.payload import pixel_call
+from app.destinations.tiktok.payload import name_of, pixel_call
 from app.destinations.tiktok.settings import TikTokSettings
 from app.destinations.tiktok.tables import LIMITS, PERSONAL_FIELDS, VERSIONS
 from app.model import Form
@@ -25,6 +25,7 @@ DESTINATION = Destination(
     read=read,
     can_limit=can_limit,
     pixel_call=pixel_call,
+    pixel_name=lambda event, settings: name_of(event, settings, "web"),
     takes_test_codes=True,
     versions=VERSIONS,
 )

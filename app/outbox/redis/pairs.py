@@ -34,7 +34,7 @@ class RedisPairs:
             place = place_of(each.source, each.event_id, self._link.partitions)
             groups[place.partition].append((place.field, each.source, each.event_id, each.side, blob(each.body)))
         calls = [
-            Call("report", partition, encode((to_us(due_at), to_us(until), items)))
+            Call("pair_report", partition, encode((to_us(due_at), to_us(until), items)))
             for partition, items in groups.items()
         ]
         return sum(sum(reply) for reply in await self._link.all(calls, durable=True))
@@ -45,7 +45,7 @@ class RedisPairs:
         places = [place_of(source, event_id, self._link.partitions) for event_id in wanted]
         asked = [(place.partition, place.field) for place in places]
         found = {}
-        for event_id, kept in zip(wanted, await self._link.scatter("sides", asked, list), strict=True):
+        for event_id, kept in zip(wanted, await self._link.scatter("pair_sides", asked, list), strict=True):
             if isinstance(kept, StoreUnavailable):
                 raise kept
             if kept:
@@ -54,7 +54,7 @@ class RedisPairs:
 
     async def due_pairs(self, limit: int) -> Sequence[DuePair]:
         """See `PairStore.due_pairs`."""
-        rows = [row for reply in await self._link.everywhere("due", [limit]) for row in reply]
+        rows = [row for reply in await self._link.everywhere("pair_due", [limit]) for row in reply]
         rows.sort(key=lambda row: float(row[0]))
         return [_pair(_fields(kept)) for _, _, kept in rows[:limit]]
 
@@ -69,7 +69,7 @@ class RedisPairs:
                 (place.partition, (place.field, pair.version, orjson.dumps(each.counts).decode(), steps)),
             )
         done = []
-        for answer in await self._link.scatter("judged", asked, list, durable=True) if asked else ():
+        for answer in await self._link.scatter("pair_count", asked, list, durable=True) if asked else ():
             if isinstance(answer, StoreUnavailable):
                 raise answer
             done.append(answer == 1)
@@ -79,7 +79,7 @@ class RedisPairs:
         """See `PairStore.tallies`."""
         oldest = (datetime.now(UTC) - TALLIES_KEPT).date().isoformat()
         sums: defaultdict[str, int] = defaultdict(int)
-        for reply in await self._link.everywhere("tallies", [oldest]):
+        for reply in await self._link.everywhere("pair_tallies", [oldest]):
             for key, number in zip(reply[::2], reply[1::2], strict=True):
                 sums[bytes(key).decode()] += int(number)
         return {key: number for key, number in sums.items() if number}
