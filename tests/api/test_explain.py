@@ -44,6 +44,7 @@ async def test_it_shows_id_identity_and_the_exact_request(service: Service) -> N
 
 
 async def test_the_request_explained_is_the_request_sent(service: Service) -> None:
+    await service.runtime.drain()  # its lanes would take what is to be looked at
     document = fresh()
     (told,) = await explained(service, document)
     await service.post(document)
