@@ -41,6 +41,11 @@ TOO_OLD, IN_FUTURE = 2804003, 2804004  # seen in peer code and public threads, a
 BAD_FBC, BAD_LEAD_ID, MISSING, WEAK, BAD_EXTINFO = 2804001, 2804036, 2804019, 2804050, 2804043
 BAD_VALUE, BAD_CURRENCY, BAD_CUSTOM_DATA = 2804009, 2804008, 2804016  # weak evidence
 BAD_MESSAGING_NAME = 2804066  # documented: MSG
+MESSAGING_IDS: dict[str, dict[str, int]] = {  # documented: MSG; the subcodes partly seen in public threads
+    "whatsapp": {"ctwa_clid": 2804087},
+    "messenger": {"page_id": 2804069, "page_scoped_user_id": 2804069},
+    "instagram": {"ig_account_id": 2804079, "ig_sid": 2804079},
+}
 UNEXPLAINED = 2804007  # seen in peer code, its meaning is not established
 
 ACTION_SOURCES = frozenset(  # documented: SRV
@@ -97,6 +102,7 @@ USER: dict[str, c.Check] = {  # documented: CIP; what else it holds is ignored
     "lead_id": lambda v: None if re.fullmatch(r"\d{15,17}", str(v)) and type(v) in (int, str) else _ID,
     "fb_login_id": lambda v: None if type(v) in (int, str) else "must be an id",
     **dict.fromkeys(["page_id", "page_scoped_user_id", "ctwa_clid", "ig_account_id", "ig_sid"], c.plain),
+    "whatsapp_business_account_id": c.plain,
     **dict.fromkeys(["madid", "anon_id"], c.plain),
 }
 _KNOWN_USER = frozenset(USER)
@@ -125,7 +131,20 @@ CUSTOM: dict[str, c.Check] = {  # documented: CUS; free keys are allowed
     "net_revenue": c.number,
     "customer_segmentation": SEGMENTATION,
     **dict.fromkeys(["content_name", "content_category", "search_string", "item_number"], c.string),
-    **dict.fromkeys(["lead_event_source", "event_source"], c.string),
+    **dict.fromkeys(["lead_event_source", "status"], c.string),
+    "event_source": c.one_of("crm"),  # documented: conversion leads
+}
+APP_DATA: dict[str, c.Check] = {  # documented: APP
+    **dict.fromkeys(["advertiser_tracking_enabled", "application_tracking_enabled"], c.one_of(0, 1)),
+    "url_schemes": c.strings,
+    **dict.fromkeys(["campaign_ids", "install_referrer", "installer_package"], c.string),
+    **dict.fromkeys(["vendor_id", "windows_attribution_id"], c.string),
+}
+ORIGINAL: dict[str, c.Check] = {  # documented: SRV
+    "event_name": c.text,
+    "event_time": c.integer,
+    "order_id": c.text,
+    "event_id": c.text,
 }
 _SUBCODES: dict[str, int] = {  # by the field at fault; what is not here has no established subcode
     "user_data.fbc": BAD_FBC,
@@ -170,6 +189,7 @@ def check_event(event: Any, now: float) -> list[str]:
     if unknown:
         raise Refused(None, c.Problem(unknown[0], f'Unexpected key "{unknown[0]}" on param "data"'))
     user, source = event["user_data"], event["action_source"]
+    _typed(c.fields(ORIGINAL, event.get("original_event_data", {}), "original_event_data.", []))
     _typed(c.fields(USER, user, "user_data.", unknown))
     sent = {key for key, value in user.items() if value and key in _KNOWN_USER}
     if not sent or any(sent <= weak for weak in WEAK_SETS):
@@ -202,10 +222,14 @@ def _check_source(event: dict[str, Any], source: str) -> None:
         extinfo = event["app_data"]["extinfo"]
         if c.strings(extinfo) or len(extinfo) != 16 or extinfo[0] not in ("a2", "i2"):
             raise Refused(BAD_EXTINFO, c.Problem("app_data.extinfo", "must hold 16 strings", extinfo))
+        _typed(c.fields(APP_DATA, event["app_data"], "app_data.", []))
     elif source == "business_messaging":  # documented: MSG
         _need(c.missing(("messaging_channel",), event))
         if event["event_name"] not in MESSAGING_NAMES:
             raise Refused(BAD_MESSAGING_NAME, c.Problem("event_name", "is no messaging event"))
+        for name, subcode in MESSAGING_IDS[event["messaging_channel"]].items():
+            if name not in event["user_data"]:
+                raise Refused(subcode, c.Problem(f"user_data.{name}", "is required for this channel"))
 
 
 def _check_options(event: dict[str, Any], user: dict[str, Any]) -> None:

@@ -48,11 +48,13 @@ EVENT: dict[str, c.Check] = {  # documented: USING, PARAM; unknown keys are igno
 }
 _PLAIN = ["client_user_agent", "sc_click_id", "sc_cookie1", "madid", "idfv", "anon_id", "download_id"]
 _PLAIN += ["subscription_id", "lead_id", "partner_id"]
+_UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 USER: dict[str, c.Check] = {  # documented: USING; partly second-hand: PARAM
     **dict.fromkeys(["em", "ph", "fn", "ln", "ge", "ct", "st", "zp", "country"], c.hashed),
     "external_id": c.string_or_strings,
     "client_ip_address": c.ip,
     **dict.fromkeys(_PLAIN, c.plain),
+    **dict.fromkeys(["madid", "idfv"], c.shaped(_UUID, "must be a lower-case id with hyphens")),
 }
 _ITEM: dict[str, c.Check] = {  # documented samples and the SDK differ on text or number
     "id": c.string,
@@ -83,11 +85,24 @@ CUSTOM: dict[str, c.Check] = {  # documented: USING; partly second-hand: PARAM
     "predicted_ltv": c.number,
     "brands": c.string_or_strings,
     "custom_fields": _flat,
+    **dict.fromkeys(["checkin_date", "travel_start", "travel_end"], c.string),  # travel: from the official SDK
+    **dict.fromkeys(["departing_departure_date", "departing_arrival_date"], c.string),
+    **dict.fromkeys(["returning_departure_date", "returning_arrival_date"], c.string),
+    **dict.fromkeys(["destination_airport", "origin_airport", "country", "region", "city"], c.string),
+    **dict.fromkeys(["neighborhood", "postal_code"], c.string),
+    **dict.fromkeys(["preferred_neighborhoods", "preferred_star_ratings"], c.string_or_strings),
+    **dict.fromkeys(["num_adults", "num_children", "num_infants"], c.integer),
+    **dict.fromkeys(["suggested_destinations", "suggested_hotels"], c.string_or_strings),
+    "hotel_score": c.number,
 }
 APP_DATA: dict[str, c.Check] = {
     "app_id": c.text,
     "advertiser_tracking_enabled": lambda v: None if v in (0, 1) else "must be 0 or 1",
-    "extinfo": lambda v: c.strings(v) or (None if len(v) == 16 else "must hold 16 strings"),
+    "extinfo": lambda v: (
+        c.strings(v) or (None if len(v) == 16 and v[0] in ("a2", "i2") else "must hold 16 strings, the first a2 or i2")
+    ),
+    "url_schemes": c.strings,
+    **dict.fromkeys(["campaign_ids", "install_referrer", "installer_package", "windows_attribution_id"], c.string),
 }
 
 

@@ -75,8 +75,14 @@ PROPERTIES: dict[str, c.Check] = {  # documented: API; what becomes of an unlist
 }
 PAGE: dict[str, c.Check] = {"url": c.url, "referrer": c.string}
 APP: dict[str, c.Check] = dict.fromkeys(["app_id", "app_name", "app_version"], c.string)
+AD: dict[str, c.Check] = {  # documented: API
+    **dict.fromkeys(["callback", "campaign_id", "ad_id", "creative_id"], c.string),
+    **dict.fromkeys(["attribution_type", "attribution_provider"], c.string),
+    **dict.fromkeys(["is_retargeting", "attributed"], c.boolean),
+    "attribution_share": lambda v: c.number(v) or (None if 0 <= v <= 1 else "must lie between 0 and 1"),
+}
 LEAD: dict[str, c.Check] = dict.fromkeys(["lead_id", "lead_event_source"], c.string)
-_PARTS = {"user": USER, "properties": PROPERTIES, "page": PAGE, "app": APP, "lead": LEAD}
+_PARTS = {"user": USER, "properties": PROPERTIES, "page": PAGE, "app": APP, "lead": LEAD, "ad": AD}
 _NEEDED = {"web": ("page", "url"), "app": ("app", "app_id"), "crm": ("lead", "lead_id")}  # documented: API
 
 

@@ -51,7 +51,17 @@ ACCEPTED = {
             "extinfo": ["a2"] + [""] * 15,
         },
     },
-    "a messaging event": {"action_source": "business_messaging", "messaging_channel": "whatsapp"},
+    "a messaging event": {
+        "action_source": "business_messaging",
+        "messaging_channel": "whatsapp",
+        "user_data.ctwa_clid": "ARAkLk",
+    },
+    "a stage of a lead in the CRM": {
+        "event_name": "Qualified",
+        "action_source": "system_generated",
+        "custom_data": {"event_source": "crm", "lead_event_source": "HubSpot"},
+    },
+    "a signal tied to its origin": {"original_event_data": {"event_name": "Purchase", "event_time": NOW - 60}},
     "an email identifier without user agent elsewhere": {
         "action_source": "phone_call",
         "user_data": {"em": [HASH]},
@@ -139,6 +149,36 @@ REFUSED: dict[str, tuple[dict[str, Any], int | None]] = {
     "a messaging event of the wrong name": (
         {"action_source": "business_messaging", "messaging_channel": "whatsapp", "event_name": "Search"},
         2804066,
+    ),
+    "a WhatsApp event without click id": (
+        {"action_source": "business_messaging", "messaging_channel": "whatsapp"},
+        2804087,
+    ),
+    "a Messenger event without page": (
+        {
+            "action_source": "business_messaging",
+            "messaging_channel": "messenger",
+            "user_data.page_scoped_user_id": "7",
+        },
+        2804069,
+    ),
+    "an Instagram event without sender": (
+        {"action_source": "business_messaging", "messaging_channel": "instagram", "user_data.ig_account_id": "7"},
+        2804079,
+    ),
+    "an unknown event source": ({"custom_data.event_source": "web"}, 2804016),
+    "an origin in text": ({"original_event_data": {"event_time": "1"}}, None),
+    "an app event whose schemes are one text": (
+        {
+            "action_source": "app",
+            "app_data": {
+                "advertiser_tracking_enabled": 1,
+                "application_tracking_enabled": 1,
+                "extinfo": ["a2"] + [""] * 15,
+                "url_schemes": "shop",
+            },
+        },
+        None,
     ),
     "a poisoned order": ({"custom_data.order_id": "POISON-META-1"}, 2804007),
 }

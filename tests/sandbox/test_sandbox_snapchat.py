@@ -88,6 +88,16 @@ REFUSED: dict[str, dict[str, Any]] = {
     "free fields that are not flat": {"custom_data.custom_fields": {"a": {"b": 1}}},
     "Meta's word for limited use": {"data_processing_options": ["LDU"]},
     "an app event without app id": {"action_source": "MOBILE_APP", "app_data": {}},
+    "a device id in upper case": {
+        "action_source": "MOBILE_APP",
+        "app_data": {"app_id": "123"},
+        "user_data.madid": "38400000-8CF0-11BD-B23E-10B96E40000D",
+    },
+    "extinfo of another system": {
+        "action_source": "MOBILE_APP",
+        "app_data": {"app_id": "123", "extinfo": ["w2"] + [""] * 15},
+    },
+    "guests as text": {"custom_data.num_adults": "2"},
     "a poisoned order": {"custom_data.order_id": "POISON-SNAPCHAT-1"},
 }
 

@@ -71,6 +71,8 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "value as text": ({"properties.value": "41.50"}, {}, "properties.value"),
     "a numeric content id": ({"properties.contents": [{"content_id": 9}]}, {}, "properties.contents"),
     "an unknown content type": ({"properties.content_type": "sku"}, {}, "properties.content_type"),
+    "a share above one": ({"ad": {"attribution_share": 1.5}}, {}, "ad.attribution_share"),
+    "a numeric campaign": ({"ad": {"campaign_id": 7}}, {}, "ad.campaign_id"),
     "limited use as a number": ({"limited_data_use": 1}, {}, "limited_data_use"),
     "a custom name offline": (
         {"event": "Donate", "page": DROP},

@@ -116,7 +116,7 @@ def _warnings(event: HashedEvent, name: str, settings: MetaSettings) -> tuple[Wa
         )
     if data.content_type and data.content_type not in CONTENT_TYPES:
         warnings.append(
-            Warn("content_type_unknown", "/custom_data/content_type", "Meta knows product and product_group for shops")
+            Warn("content_type_unknown", "/custom_data/content_type", "not product or product_group: left out at Meta")
         )
     if any(not line.id for line in data.contents):
         warnings.append(Warn("content_dropped", "/custom_data/contents", "lines without an id are left out"))

@@ -23,6 +23,7 @@ from app.destinations.base import (
 )
 from app.destinations.meta.settings import MetaSettings
 from app.destinations.meta.tables import (
+    CONTENT_TYPES,
     CUSTOM_KEYS,
     EVENT_NAMES,
     LDU_STATES,
@@ -211,7 +212,7 @@ def custom_data(event: HashedEvent, settings: MetaSettings) -> dict[str, Any]:
                 "predicted_ltv": number(data.predicted_ltv),
                 "content_name": data.content_name,
                 "content_category": data.content_category,
-                "content_type": data.content_type,
+                "content_type": data.content_type if data.content_type in CONTENT_TYPES else None,
                 "delivery_category": data.delivery_category,
                 "content_ids": [line["id"] for line in lines],
                 "contents": lines,

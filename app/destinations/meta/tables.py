@@ -95,7 +95,7 @@ LDU_STATES = {  # Data processing options, documented: 1000 is California, in th
 }
 OFFLINE_REPEATS = timedelta(days=7)  # Offline events, documented: by order_id among offline events, up to 7 days
 
-CONTENT_TYPES = frozenset({"product", "product_group"})  # Custom data parameters, documented; other verticals have more
+CONTENT_TYPES = frozenset({"product", "product_group"})  # Custom data parameters, documented, for shops
 CUSTOM_KEYS = frozenset(  # Custom data parameters, documented: what fields of an event stand for
     (
         "value currency order_id num_items search_string predicted_ltv content_name content_category content_type "
@@ -124,6 +124,7 @@ SEGMENTS = one_of(  # Server event parameters, documented
 )
 ASSIGNABLE: dict[str, Convert] = {
     **{f"custom_data.{key}": convert for key, convert in TYPED_KEYS.items()},
+    "custom_data.content_type": as_text,  # travel and other verticals have words of their own
     "custom_data.customer_segmentation": SEGMENTS,
     "customer_segmentation": SEGMENTS,
     "opt_out": as_flag,  # Server event parameters, documented: for attribution only
