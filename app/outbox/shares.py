@@ -47,7 +47,7 @@ class Group:
 class Choice:
     """How a claim chooses. `paused` are event names as `Queue.event_name` has them; `turn` counts the lane's claims."""
 
-    newest_first: bool = False
+    is_newest_first: bool = False
     bulk_share: Fraction = BULK_SHARE
     paused: frozenset[str] = frozenset()
     turn: int = 0
@@ -99,7 +99,7 @@ def _evenly(ready: Mapping[Group, int], limit: int, turn: int) -> dict[Group, in
 
 def split_ends(take: int, choice: Choice) -> tuple[int, int]:
     """How many of `take` are the oldest and how many the newest ready ones."""
-    if not choice.newest_first:
+    if not choice.is_newest_first:
         return take, 0
     oldest = quota(take, OLDEST_SHARE, choice.turn)
     return oldest, take - oldest

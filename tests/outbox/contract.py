@@ -13,6 +13,7 @@ import pytest
 
 from tests.outbox.contract_accept import Accepting
 from tests.outbox.contract_book import Noting
+from tests.outbox.contract_choice import Choosing
 from tests.outbox.contract_contexts import Remembering
 from tests.outbox.contract_dead import Dying
 from tests.outbox.contract_ids import Identifying
@@ -26,7 +27,18 @@ from tests.outbox.support import BodyCount
 
 
 class StoreContract(
-    Accepting, Identifying, Claiming, Settling, Dying, Telling, Remembering, Pairing, Minding, Surviving, Noting
+    Accepting,
+    Identifying,
+    Claiming,
+    Choosing,
+    Settling,
+    Dying,
+    Telling,
+    Remembering,
+    Pairing,
+    Minding,
+    Surviving,
+    Noting,
 ):
     """Every promise of the ports, in one class."""
 

@@ -27,7 +27,7 @@ from tests.outbox.support import (
     settle,
 )
 
-NEWEST = Choice(newest_first=True)
+NEWEST = Choice(is_newest_first=True)
 
 
 async def fill(

@@ -43,7 +43,6 @@ class ModelHarness(Protocol):
     """How the machine opens an engine, ends it and throws its data away."""
 
     voids_leases_on_open: bool
-    knows_shares: bool
 
     async def open(self) -> Engine:
         """An engine on data of its own."""
@@ -258,12 +257,10 @@ class StoreMachine(RuleBasedStateMachine):
         assert set(taken) <= set(ready)
         chosen = [ready[place] for place in taken]
         left = [each for place, each in ready.items() if place not in taken]
-        kinds: tuple[bool | None, ...] = (False, True) if self.harness.knows_shares else (None,)
-        if self.harness.knows_shares:
-            assert all(each.is_bulk for each in left) or not any(each.is_bulk for each in chosen), "live events first"
-        for is_bulk in kinds:
-            first = [each.ready_at for each in chosen if is_bulk in (None, each.is_bulk) and each.ready_at is not None]
-            later = [each.ready_at for each in left if is_bulk in (None, each.is_bulk) and each.ready_at is not None]
+        assert all(each.is_bulk for each in left) or not any(each.is_bulk for each in chosen), "live events first"
+        for is_bulk in (False, True):
+            first = [each.ready_at for each in chosen if each.is_bulk is is_bulk and each.ready_at is not None]
+            later = [each.ready_at for each in left if each.is_bulk is is_bulk and each.ready_at is not None]
             assert not first or not later or max(first) <= min(later), "the oldest ready go first"
         for delivery in claimed:
             self.check_claimed(delivery, ready[place_of(delivery)])

@@ -20,7 +20,6 @@ class RedisHarness:
     """
 
     voids_leases_on_open = False
-    knows_shares = False
 
     def __init__(self, server: RedisServer, clock: FrozenClock, **options: Any) -> None:
         self.server = server

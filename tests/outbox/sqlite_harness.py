@@ -18,7 +18,6 @@ class SqliteHarness:
     """One store file and whichever engine holds it at the moment."""
 
     voids_leases_on_open = True
-    knows_shares = True
 
     def __init__(self, path: Path, clock: FrozenClock, *, synchronous: str = "FULL") -> None:
         self.path = path

@@ -18,6 +18,7 @@ from app.outbox.redis.accept import LATE, NEW, TENTATIVE, Item, Reserved, accept
 from app.outbox.redis.link import META
 from tests.factories import DESTINATIONS, FrozenClock, plan
 from tests.outbox.contract import StoreContract
+from tests.outbox.contract_choice import Choosing
 from tests.outbox.model_based import store_machine
 from tests.outbox.redis_harness import RedisHarness, WipedRedis
 from tests.outbox.support import (
@@ -88,6 +89,12 @@ class TestRedisContract(StoreContract):
     def body_count(self, harness: RedisHarness) -> BodyCount:
         """Counted on the server."""
         return harness.body_count
+
+
+class TestOnePartition(Choosing):
+    """Shares of a claim where everything lies in one partition, which is asked in another way."""
+
+    options = MappingProxyType({"partitions": 1})
 
 
 class TestRedisServer(Bounded):

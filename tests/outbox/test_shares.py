@@ -75,9 +75,9 @@ def test_a_small_share_comes_in_turns(limit: int, share: Fraction, quotas: list[
     ("choice", "take", "ends"),
     [
         (Choice(), 100, (100, 0)),
-        (Choice(newest_first=True), 100, (25, 75)),
-        (Choice(newest_first=True), 1, (0, 1)),
-        (Choice(newest_first=True, turn=3), 1, (1, 0)),
+        (Choice(is_newest_first=True), 100, (25, 75)),
+        (Choice(is_newest_first=True), 1, (0, 1)),
+        (Choice(is_newest_first=True, turn=3), 1, (1, 0)),
     ],
 )
 def test_the_newest_leave_a_share_to_the_oldest(choice: Choice, take: int, ends: tuple[int, int]) -> None:

@@ -14,7 +14,6 @@ import pytest
 from app.errors import Status, StoreFull, StoreMismatch, StoreUnavailable
 from tests.factories import FrozenClock, plan
 from tests.outbox.contract import StoreContract
-from tests.outbox.contract_choice import Choosing
 from tests.outbox.contract_room import Filling
 from tests.outbox.model_based import store_machine
 from tests.outbox.sqlite_harness import SqliteHarness
@@ -57,7 +56,7 @@ def reopen(harness: SqliteHarness) -> Reopen:
     return harness.reopen
 
 
-class TestSqliteContract(StoreContract, Choosing, Filling):
+class TestSqliteContract(StoreContract, Filling):
     """The promises every engine keeps."""
 
     @pytest.fixture

@@ -1,9 +1,9 @@
-"""Claiming over all partitions, oldest ready first, and what `settle.lua` is told."""
+"""Claiming over all partitions, and what `settle.lua` is told."""
 
 from __future__ import annotations
 
 import secrets
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 from app.errors import Outcome, StoreUnavailable
 from app.model import Delivery, Settlement
 from app.outbox.redis.link import Call, Link, encode
+from app.outbox.redis.parts import Part, only_group, parts_of
 from app.outbox.redis.places import blob, from_us, to_us
 from app.outbox.redis.records import STATES, Body, decode_body, encode_why, pack_end, unpack_claim
+from app.outbox.shares import Choice
 
 WARM_BODIES = 5_000
 """How many decoded bodies are kept for the claims of other destinations that follow."""
@@ -41,57 +43,48 @@ class Claims:
         self._link = link
         self._warm: dict[tuple[int, str], Body] = {}
 
-    async def claim(self, destination: str, limit: int, lease: timedelta) -> Sequence[Delivery]:
+    async def claim(self, destination: str, limit: int, lease: timedelta, choice: Choice) -> Sequence[Delivery]:
         """Take ready deliveries; what another process takes first is made up for from what is left."""
         token = secrets.randbits(52) | 1
         claimed: list[tuple[int, Delivery]] = []
         fruitless = 0
         while len(claimed) < limit and fruitless < FRUITLESS_ROUNDS:
-            shares = await self._shares(destination, limit - len(claimed))
-            taken = await self._take(destination, token, lease, shares) if shares else []
+            wanted = limit - len(claimed)
+            if self._link.partitions == 1:
+                taken, groups = await self._take(destination, token, lease, only_group(wanted, choice), choice)
+                if groups < 2:
+                    claimed += taken
+                    break
+            parts = await parts_of(self._link, destination, wanted, choice)
+            taken, _ = await self._take(destination, token, lease, parts, choice) if parts else ([], 0)
             claimed += taken
             fruitless += not taken
-            if len(taken) == sum(shares.values()) < limit or self._link.partitions == 1:
+            if len(taken) == sum(part.total for part in parts) < wanted:
                 break
-        claimed.sort(key=lambda each: each[0])
+        claimed.sort(key=lambda each: each[0], reverse=choice.is_newest_first)
         return [delivery for _, delivery in claimed]
 
-    async def _shares(self, destination: str, wanted: int) -> Counter[int]:
-        """How many of the `wanted` oldest ready deliveries lie in each partition."""
-        partitions = self._link.partitions
-        if partitions == 1:
-            return Counter({0: wanted})
-        share = min(wanted, -(-wanted // partitions) * 2 + 16)
-        found = await self._look(destination, share, range(partitions))
-        oldest = _merge(found, wanted)
-        # A partition that gave all it was asked for may have more that belongs among the oldest.
-        last = oldest[-1][0] if len(oldest) == wanted else float("inf")
-        short = [number for number, ready in found.items() if len(ready) == share < wanted and ready[-1] < last]
-        if short:
-            oldest = _merge(found | await self._look(destination, wanted, short), wanted)
-        return Counter(partition for _, partition in oldest)
-
-    async def _look(self, destination: str, most: int, of: Sequence[int]) -> dict[int, list[float]]:
-        payload = encode((destination, most))
-        replies = await self._link.all([Call("ready", partition, payload) for partition in of])
-        return {partition: [float(score) for score in reply] for partition, reply in zip(of, replies, strict=True)}
-
     async def _take(
-        self, destination: str, token: int, lease: timedelta, shares: Counter[int]
-    ) -> list[tuple[int, Delivery]]:
-        """The deliveries claimed, each with the instant it was ready at."""
+        self, destination: str, token: int, lease: timedelta, parts: Sequence[Part], choice: Choice
+    ) -> tuple[list[tuple[int, Delivery]], int]:
+        """The deliveries claimed, each with the instant it was ready at, and how many groups there were."""
         lease_us = lease // _MICROSECOND
+        shares: defaultdict[int, list[tuple[str, int, int]]] = defaultdict(list)
+        for part in parts:
+            shares[part.partition].append((part.group, part.oldest, part.newest))
+        paused = sorted(choice.paused)
         calls = [
-            Call("claim", partition, encode((destination, token, lease_us, share)))
+            Call("claim", partition, encode((destination, token, lease_us, share, paused)))
             for partition, share in shares.items()
         ]
         replies = await self._link.run(calls, durable=True)
         taken: list[tuple[int, Delivery]] = []
+        groups = 0
         fence = token.to_bytes(8, "big")
         for partition, reply in zip(shares, replies, strict=True):
             if isinstance(reply, StoreUnavailable):
                 continue
-            now, *columns = reply
+            now, *columns, groups = reply
             until = from_us(int(now) + lease_us)
             for seq, score, queue, claim, raw in zip(*columns, strict=True):
                 _, _, unsure_us, attempts, unknown_answers = unpack_claim(claim)
@@ -117,7 +110,7 @@ class Claims:
         failures = [reply for reply in replies if isinstance(reply, StoreUnavailable)]
         if failures and not taken:
             raise failures[0]
-        return taken
+        return taken, groups
 
     def _body(self, partition: int, seq: str, raw: bytes) -> Body:
         known = self._warm.get((partition, seq))
@@ -127,12 +120,6 @@ class Claims:
             if len(self._warm) > WARM_BODIES:
                 del self._warm[next(iter(self._warm))]
         return known
-
-
-def _merge(found: dict[int, list[float]], wanted: int) -> list[tuple[float, int]]:
-    every = [(score, partition) for partition, ready in found.items() for score in ready]
-    every.sort()
-    return every[:wanted]
 
 
 def claim_item(delivery: Delivery) -> tuple[str, str, str, int]:

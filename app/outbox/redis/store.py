@@ -234,12 +234,12 @@ class RedisStore:
     async def claim(
         self, destination: str, limit: int, lease: timedelta, choice: Choice = EVERYTHING
     ) -> Sequence[Delivery]:
-        """See `Outbox.claim`. Knows neither shares nor paused names yet: the oldest ready go first."""
-        return await self._whole(self._claim(destination, limit, lease))
+        """See `Outbox.claim`."""
+        return await self._whole(self._claim(destination, limit, lease, choice))
 
-    async def _claim(self, destination: str, limit: int, lease: timedelta) -> Sequence[Delivery]:
+    async def _claim(self, destination: str, limit: int, lease: timedelta, choice: Choice) -> Sequence[Delivery]:
         async with self._claiming[destination]:
-            return await self._claims.claim(destination, limit, lease)
+            return await self._claims.claim(destination, limit, lease, choice)
 
     async def extend(self, deliveries: Sequence[Delivery], lease: timedelta) -> Sequence[Delivery]:
         """See `Outbox.extend`."""
@@ -281,7 +281,7 @@ class RedisStore:
         loop = asyncio.get_running_loop()
         until = loop.time() + at_most.total_seconds()
         while (left := until - loop.time()) > 0:
-            due = await self._due_in(destination)
+            due = await self._due_in(destination, paused)
             if due <= 0:
                 return
             try:
@@ -291,10 +291,10 @@ class RedisStore:
                 continue
             return
 
-    async def _due_in(self, destination: str) -> float:
+    async def _due_in(self, destination: str, paused: Collection[str]) -> float:
         """In how many seconds something is ready, as far as is known now; a server that is away has nothing."""
         try:
-            replies = await self._link.everywhere("next", [destination])
+            replies = await self._link.everywhere("next", (destination, sorted(paused)))
         except StoreUnavailable:
             return float("inf")
         return min((int(first) - int(now)) / 1e6 if first else float("inf") for now, first in replies)

@@ -102,7 +102,7 @@ def take(
         if part:
             rows += _ends(connection, groups[group], now, part, choice)
     if len(groups) > 1:
-        rows.sort(key=lambda row: (row[0], row[1]), reverse=choice.newest_first)
+        rows.sort(key=lambda row: (row[0], row[1]), reverse=choice.is_newest_first)
     return rows
 
 

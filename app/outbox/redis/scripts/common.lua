@@ -172,35 +172,63 @@ local function lower_oldest(dest, seq)
   end
 end
 
--- Deliveries of a destination that are ready, the oldest instant first: numbers, instants, queues.
-local function first_ready(dest, most)
-  local seqs, scores, queues = {}, {}, {}
-  local known = redis.call('SMEMBERS', QUEUES .. dest)
-  local rows = #known > 1 and {}
-  for _, queue in ipairs(known) do
-    local found =
-      redis.call('ZRANGEBYSCORE', READY .. dest .. '\t' .. queue, '-inf', text(now), 'WITHSCORES', 'LIMIT', 0, most)
-    for position = 1, #found, 2 do
-      if rows then
-        rows[#rows + 1] = {tonumber(found[position + 1]), found[position], queue}
-      else
-        seqs[#seqs + 1], scores[#scores + 1], queues[#queues + 1] = found[position], found[position + 1], queue
-      end
+-- The queues of a destination by who draws on one share of a claim (kind TAB source), without those of paused names.
+local function groups_of(dest, paused)
+  local groups, left_out = {}, {}
+  for _, name in ipairs(paused) do
+    left_out[name] = true
+  end
+  for _, queue in ipairs(redis.call('SMEMBERS', QUEUES .. dest)) do
+    local kind, name, source = string.match(queue, '^(%a+)\t([^\t]*)\t(.*)$')
+    if not left_out[name] then
+      local group = kind .. '\t' .. source
+      groups[group] = groups[group] or {}
+      table.insert(groups[group], queue)
     end
   end
-  if rows then
-    table.sort(rows, function(one, other)
-      if one[1] ~= other[1] then
-        return one[1] < other[1]
-      end
-      return tonumber(one[2]) < tonumber(other[2])
-    end)
-    for position = 1, math.min(most, #rows) do
-      local row = rows[position]
-      seqs[position], scores[position], queues[position] = row[2], text(row[1]), row[3]
+  return groups
+end
+
+-- Which of two heads {found, position, instant, queue} comes first.
+local function is_before(one, other, newest)
+  if one[3] ~= other[3] then
+    return newest == (one[3] > other[3])
+  end
+  return newest == (tonumber(one[1][one[2]]) > tonumber(other[1][other[2]]))
+end
+
+-- Deliveries of some queues that are ready, from the oldest instant on, or from the newest: numbers, instants, queues.
+local function first_ready(dest, queues, most, newest)
+  local heads = {}
+  for _, queue in ipairs(queues) do
+    local key, found = READY .. dest .. '\t' .. queue, nil
+    if newest then
+      found = redis.call('ZREVRANGEBYSCORE', key, text(now), '-inf', 'WITHSCORES', 'LIMIT', 0, most)
+    else
+      found = redis.call('ZRANGEBYSCORE', key, '-inf', text(now), 'WITHSCORES', 'LIMIT', 0, most)
+    end
+    if #found > 0 then
+      heads[#heads + 1] = {found, 1, tonumber(found[2]), queue}
     end
   end
-  return seqs, scores, queues
+  local seqs, scores, names = {}, {}, {}
+  while #seqs < most and #heads > 0 do
+    local first = 1
+    for position = 2, #heads do
+      if is_before(heads[position], heads[first], newest) then
+        first = position
+      end
+    end
+    local head = heads[first]
+    local found, at, next = head[1], head[2], #seqs + 1
+    seqs[next], scores[next], names[next] = found[at], found[at + 1], head[4]
+    if found[at + 2] then
+      head[2], head[3] = at + 2, tonumber(found[at + 3])
+    else
+      table.remove(heads, first)
+    end
+  end
+  return seqs, scores, names
 end
 
 local sums = {}
