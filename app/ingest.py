@@ -92,8 +92,8 @@ class Ingest:
         }
         self._now = now
 
-    async def take(self, source: str, items: Sequence[Parsed]) -> Sequence[IngestResult]:
-        """One result per item, in order, once everything accepted is durable.
+    async def take(self, source: str, items: Sequence[Parsed], *, is_bulk: bool = False) -> Sequence[IngestResult]:
+        """One result per item, in order, once everything accepted is durable. Bulk lets live events go first.
 
         Raises:
             StoreUnavailable: Nothing of the request may be taken as accepted.
@@ -118,6 +118,8 @@ class Ingest:
                 results.append(IngestResult(None, item.warnings, (_UNPROCESSABLE,)))
             else:
                 results.append(None)
+        if is_bulk:
+            plans = [replace(planned, is_bulk=True) for planned in plans]
         accepted = await self._accept(source, plans)
         await self._sight(policy, plans, accepted, now)
         made = iter(zip(accepted, plans, strict=True))

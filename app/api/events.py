@@ -17,7 +17,7 @@ from app.api.parse import read_events
 from app.api.problems import Problem, fault_json
 from app.dedup.pairs import CONFLICT, SERVER, decode_sighting
 from app.dedup.port import PairStore
-from app.errors import Outcome, Reason, Status
+from app.errors import Fault, Outcome, Reason, Status
 from app.ingest import Ingest, IngestResult
 from app.model import Verdict, Warn
 from app.outbox.port import EventState, Journal
@@ -127,12 +127,21 @@ EXAMPLE: dict[str, Any] = {
     status_code=202,
     response_model=ResultsBody,
     openapi_extra={
+        "parameters": [
+            {
+                "name": "bulk",
+                "in": "query",
+                "required": False,
+                "description": "For imports: these events go out in the bulk share, so that live ones go first.",
+                "schema": {"type": "boolean", "default": False},
+            }
+        ],
         "requestBody": {
             "required": True,
             "content": {
                 "application/json": {"schema": {"anyOf": [_ref("Event"), _ref("EventBatch")]}, "example": EXAMPLE}
             },
-        }
+        },
     },
 )
 async def post_events(request: Request) -> Response:
@@ -147,7 +156,7 @@ async def post_events(request: Request) -> Response:
     items = read_events(body, state.max_events, is_strict=principal.source in state.strict_sources)
     request.scope["convey.events"] = len(items)
     ingest: Ingest = state.ingest
-    results = await ingest.take(principal.source, items)
+    results = await ingest.take(principal.source, items, is_bulk=_is_bulk(request))
     request.scope["convey.told"] = _told(results)
     rendered = [_result(position, result) for position, result in enumerate(results)]
     if all(result.status is Status.INVALID for result in results):
@@ -230,6 +239,16 @@ def _sides(sides: Mapping[str, bytes]) -> dict[str, Any]:
         ],
         "conflicts": sum(side.startswith(CONFLICT) for side in sides),
     }
+
+
+def _is_bulk(request: Request) -> bool:
+    """Whether the request says that its events are bulk."""
+    if not request.scope["query_string"]:
+        return False
+    said = request.query_params.get("bulk", "false")
+    if said not in {"true", "false"}:
+        raise Problem("invalid_parameter", "see errors", errors=[Fault("/bulk", "wrong_type", "is true or false")])
+    return said == "true"
 
 
 def check_media_type(request: Request) -> None:

@@ -11,6 +11,7 @@ from app.cli.audit import audit_app
 from app.cli.config import config_app
 from app.cli.dead_letters import dead_letters_app
 from app.cli.explain import explain
+from app.cli.imports.verb import import_file
 from app.cli.keys import keys_app
 from app.cli.ledger import ledger
 from app.cli.sandbox import sandbox
@@ -29,6 +30,7 @@ app.command("sandbox")(sandbox)
 app.add_typer(config_app, name="config")
 app.command("send")(send)
 app.command("explain")(explain)
+app.command("import")(import_file)
 app.command("ledger")(ledger)
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(audit_app, name="audit")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -14,8 +15,9 @@ from app.cli.output import UNUSABLE, fail, printable
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 PATIENCE = 5
-"""How often a busy gateway (503) is asked again."""
+"""How often a busy gateway is asked again."""
 
+BUSY = frozenset({429, 503})
 MAX_WAIT_S = 30.0
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -38,7 +40,10 @@ class GatewayError(Exception):
 class Gateway:
     """One gateway, asked with one key. Use it as a context manager."""
 
-    def __init__(self, url: str, key: str | None, pause: Callable[[float], None] | None = None) -> None:
+    def __init__(
+        self, url: str, key: str | None, pause: Callable[[float], None] | None = None, *, persist_s: float = 0.0
+    ) -> None:
+        """`persist_s` is how long a gateway that is busy or away is asked again; 0: a few times, and only when busy."""
         if key is None or not key.strip():
             fail("an API key is needed: set CONVEY_KEY, or give --key", UNUSABLE)
         if not key.isascii() or not key.strip().isprintable():
@@ -46,6 +51,8 @@ class Gateway:
         origin = _origin(url)
         self._where = f"{origin.scheme}://{origin.netloc.decode()}"
         self._pause = pause or time.sleep
+        self._persist_s = persist_s
+        self.on_wait: Callable[[str], None] = lambda _why: None
         self._client = httpx.Client(
             base_url=origin,
             headers={"authorization": f"Bearer {key.strip()}"},
@@ -60,21 +67,32 @@ class Gateway:
         self._client.close()
 
     def ask(self, method: str, path: str, *, body: bytes | None = None, takes: frozenset[int]) -> dict[str, Any]:
-        """The JSON object answered to one request with a status in `takes`; a 503 is asked again a few times.
+        """The JSON object answered to one request with a status in `takes`; a busy gateway is asked again.
 
         Raises: GatewayError.
         """
         headers = {} if body is None else {"content-type": "application/json"}
-        for attempt in range(PATIENCE + 1):
+        waited_s = 0.0
+        for attempt in itertools.count():
+            failure, reply = None, None
             try:
                 reply = self._client.request(method, path, content=body, headers=headers)
             except httpx.ConnectError:
-                raise GatewayError(f"no gateway answers at {self._where}: is `convey serve` running there?") from None
+                failure = GatewayError(f"no gateway answers at {self._where}: is `convey serve` running there?")
             except httpx.HTTPError as error:
-                raise GatewayError(f"the request to {self._where} failed: {type(error).__name__}") from None
-            if reply.status_code != 503 or attempt == PATIENCE:
+                failure = GatewayError(f"the request to {self._where} failed: {type(error).__name__}")
+            if reply is not None and (reply.status_code not in BUSY or reply.status_code in takes):
                 break
-            self._pause(_wait(reply, attempt))
+            is_over = waited_s >= self._persist_s if self._persist_s else failure is not None or attempt == PATIENCE
+            if is_over:
+                if failure is not None:
+                    raise failure from None
+                break
+            wait_s = _wait(reply, attempt)
+            self.on_wait(str(failure) if reply is None else _refusal(reply))
+            self._pause(wait_s)
+            waited_s += wait_s
+        assert reply is not None
         if reply.status_code not in takes:
             raise GatewayError(_refusal(reply))
         answer = _object(reply)
@@ -94,9 +112,9 @@ def _origin(url: str) -> httpx.URL:
     return origin
 
 
-def _wait(reply: httpx.Response, attempt: int) -> float:
-    asked = reply.headers.get("retry-after", "")
-    seconds = float(asked) if asked.isdecimal() and len(asked) < 8 else 2.0**attempt
+def _wait(reply: httpx.Response | None, attempt: int) -> float:
+    asked = "" if reply is None else reply.headers.get("retry-after", "")
+    seconds = float(asked) if asked.isdecimal() and len(asked) < 8 else 2.0 ** min(attempt, 10)
     return min(max(seconds, 0.1), MAX_WAIT_S)
 
 
