@@ -54,6 +54,7 @@ FIELDS = frozenset(
         "reason",
         "detail",
         "delivered",
+        "refused",
         "rejected",
         "retrying",
         "dead",

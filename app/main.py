@@ -61,6 +61,8 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.outbox = runtime.store
     app.state.ids = runtime.store
     app.state.pairs = runtime.store.pairs
+    app.state.memos = runtime.store
+    app.state.asked_later = runtime.asked_later
     app.state.policies = runtime.policies
     app.state.receipt_limits = receipts.ReceiptLimits(
         {source.name: source.receipts_per_minute for source in runtime.settings.sources}

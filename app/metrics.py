@@ -247,6 +247,13 @@ SPECS: tuple[Spec, ...] = (
         ("destination",),
     ),
     Spec(
+        "rejected_after_acceptance",
+        Counter,
+        "convey_rejected_after_acceptance_total",
+        "Events a platform took and refused afterwards, by its reason. They stay delivered in the ledger.",
+        ("destination", "reason"),
+    ),
+    Spec(
         "token_expiry",
         Gauge,
         "convey_token_expiry_timestamp_seconds",
@@ -317,6 +324,7 @@ class Metrics:
     lane_state: Gauge
     worker_progress: Gauge
     leaks: Counter
+    rejected_after_acceptance: Counter
     token_expiry: Gauge
     api_sunset: Gauge
     pairs: Counter

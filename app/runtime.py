@@ -19,6 +19,7 @@ from app.delivery.board import Board
 from app.delivery.lane import Lane
 from app.delivery.sender import Sender
 from app.delivery.worker import Worker
+from app.destinations.registry import destinations
 from app.errors import ConfigError, StoreMismatch, StoreUnavailable, StoreVanished
 from app.ingest import Ingest
 from app.logs import wide_event
@@ -57,6 +58,8 @@ class Runtime:
         self.keys = KeyRing(principals(settings), now)
         self.strict_sources = frozenset(source.name for source in settings.sources if source.strict)
         self.now = now
+        known = destinations()
+        self.asked_later = tuple(lane.name for lane in settings.destinations if known[lane.type].later is not None)
         self.policies = {source.name: source_policy(settings, source) for source in settings.sources}
         self.ingest = Ingest(store, store, store.pairs, self.policies, metrics, now)
         own = settings.destinations if role.works_lanes else ()

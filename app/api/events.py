@@ -20,7 +20,8 @@ from app.dedup.port import PairStore
 from app.errors import Fault, Outcome, Reason, Status
 from app.ingest import Ingest, IngestResult
 from app.model import Verdict, Warn
-from app.outbox.port import EventState, Journal
+from app.outbox.aftermath import refused_book, refused_name
+from app.outbox.port import EventState, Journal, Memos
 from app.wire import Event
 
 router = APIRouter(tags=["events"])
@@ -75,6 +76,9 @@ class DeliveryBody(BaseModel):
     attempts: int
     trace_id: str | None = None
     limited: bool = False
+    rejected_after_acceptance: str | None = Field(
+        None, description="Why the platform refused it after it had taken it, if it did."
+    )
 
 
 class ReceiptBody(BaseModel):
@@ -223,7 +227,23 @@ async def _told_of(request: Request, states: Sequence[EventState]) -> list[dict[
     """What is told of events of one source, with what its pages reported."""
     pairs: PairStore = request.app.state.pairs
     sides = await pairs.sides(states[0].source, [state.event_id for state in states]) if states else {}
-    return [_event(state) | _sides(sides.get(state.event_id, {})) for state in states]
+    refused = await _refusals(request, states)
+    return [
+        _event(state, of) | _sides(sides.get(state.event_id, {})) for state, of in zip(states, refused, strict=True)
+    ]
+
+
+async def _refusals(request: Request, states: Sequence[EventState]) -> list[dict[str, str]]:
+    """Per event and destination, why a platform refused it after it had taken it."""
+    memos: Memos = request.app.state.memos
+    names = [refused_name(state.source, state.event_name, state.event_id) for state in states]
+    refused: list[dict[str, str]] = [{} for _ in states]
+    for destination in request.app.state.asked_later:
+        kept = await memos.memos(refused_book(destination), names)
+        for found, name in zip(refused, names, strict=True):
+            if name in kept:
+                found[destination] = kept[name].decode()
+    return refused
 
 
 def _sides(sides: Mapping[str, bytes]) -> dict[str, Any]:
@@ -309,7 +329,7 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
     return body
 
 
-def _event(state: EventState) -> dict[str, Any]:
+def _event(state: EventState, refused: Mapping[str, str]) -> dict[str, Any]:
     return {
         "event_id": state.event_id,
         "event_name": state.event_name,
@@ -324,6 +344,7 @@ def _event(state: EventState) -> dict[str, Any]:
                 "attempts": delivery.attempts,
                 "trace_id": delivery.trace_id,
                 "limited": delivery.limited,
+                "rejected_after_acceptance": refused.get(name),
             }
             for name, delivery in state.destinations.items()
         },

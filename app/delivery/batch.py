@@ -17,9 +17,10 @@ from datetime import datetime, timedelta
 from math import ceil, log2
 from typing import Any, TypeVar
 
+from app.delivery.aftermath import adjusted, adjusting, judge, memos
 from app.delivery.retry import RetryPolicy, decide, gate, parked, released
 from app.delivery.sender import Progress, Sender
-from app.destinations.base import Destination, Rate
+from app.destinations.base import Destination, Precedent, Rate
 from app.errors import Outcome, Reason, StoreUnavailable
 from app.logs import wide_event
 from app.metrics import Metrics
@@ -36,7 +37,8 @@ from app.model import (
     Settlement,
     Split,
 )
-from app.outbox.port import Outbox
+from app.outbox import aftermath
+from app.outbox.port import DeliveryStore
 
 log = logging.getLogger("convey.delivery")
 
@@ -74,7 +76,7 @@ class LaneConfig:
 class Surroundings:
     """What every batch of a lane works with. `abandoned` is set when what is under way is to be cut short."""
 
-    outbox: Outbox
+    outbox: DeliveryStore
     sender: Sender
     metrics: Metrics
     now: Callable[[], datetime]
@@ -94,6 +96,7 @@ class Batch:
         self._around = around
         self._open = {delivery.key: delivery for delivery in deliveries}
         self._held_until = deliveries[0].claimed_until
+        self._precedents: dict[str, Precedent] = {}
         self._fruitless = 0
         self._most_fruitless = 2 * ceil(log2(len(deliveries) + 1)) + 2
 
@@ -105,8 +108,30 @@ class Batch:
     async def run(self) -> None:
         """Deliver, retry later or end every one of them."""
         await self._end_overdue()
+        await self._hold_back()
         for call in await self._build(tuple(self._open.values())):
             await self._deliver(call)
+
+    async def _hold_back(self) -> None:
+        """Settle what adjusts a conversion that is not there, or not yet; the rest learns what is left of it."""
+        adjustment = self._config.destination.adjustment
+        store, name = self._around.outbox, self._config.name
+        for delivery in adjusting(tuple(self._open.values()), adjustment):
+            event = delivery.event
+            transaction = event.transaction or ""
+            # The journal first: a conversion that is delivered meanwhile is noted before it is settled.
+            siblings = await store.transaction(transaction, event.source)
+            memo = aftermath.adjust_name(event.source, transaction)
+            kept = await store.memos(aftermath.adjust_book(name), [memo])
+            precedent = aftermath.decode_precedent(kept[memo]) if memo in kept else None
+            assert adjustment is not None
+            judged = judge(delivery, adjustment, siblings, precedent, self._around.now())
+            if isinstance(judged, Settlement):
+                await self._settle([judged])
+            elif precedent is not None:
+                taken_off = {**precedent.taken_off, delivery.event_id: event.custom_data.value}
+                self._precedents[delivery.event_id] = Precedent(precedent.money, taken_off)
+                self._open[delivery.key] = adjusted(delivery, judged)
 
     async def _end_overdue(self) -> None:
         """End what has no time left: asked before every send, as taking a batch apart takes its own time."""
@@ -259,6 +284,10 @@ class Batch:
 
     async def _conclude(self, deliveries: Sequence[Delivery], results: Sequence[Result], sent_at: datetime) -> None:
         now = self._around.now()
+        config = self._config
+        kept = memos(config.destination, config.settings, deliveries, results, self._precedents, now)
+        if kept:
+            await self._kept(lambda: self._around.outbox.keep_memos(kept))
         chance = self._around.uniform()  # one for all: what failed together can go together again
         await self._settle(
             [

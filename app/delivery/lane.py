@@ -16,13 +16,14 @@ from app.delivery.batch import Batch, LaneConfig, Surroundings, Whole
 from app.delivery.board import Board, Budget
 from app.delivery.flow import Flow
 from app.delivery.pauses import NOTHING, Pauses
+from app.delivery.inquiries import Inquirer
 from app.delivery.sender import Sender
 from app.destinations.base import Rate
 from app.errors import Reason, StoreUnavailable
 from app.logs import wide_event
 from app.metrics import Metrics
 from app.model import Delivery, Park, Retry, Split
-from app.outbox.port import Outbox
+from app.outbox.port import DeliveryStore
 from app.outbox.shares import Choice
 
 log = logging.getLogger("convey.delivery")
@@ -43,7 +44,7 @@ class Lane:
     def __init__(
         self,
         config: LaneConfig,
-        outbox: Outbox,
+        outbox: DeliveryStore,
         board: Board,
         sender: Sender,
         metrics: Metrics,
@@ -92,6 +93,13 @@ class Lane:
         self._config = config
         self._set_pace(limits.start(config.max_items, config.max_in_flight))
         self._tell()
+
+    def inquirer(self) -> Inquirer | None:
+        """What asks this platform about the requests it took; None where it tells all at once."""
+        later = self._config.destination.later
+        if later is None:
+            return None
+        return Inquirer(lambda: self._config, later, self._outbox, self._sender, self._metrics, self._now)
 
     def stop(self) -> None:
         """Claim nothing more; what is under way goes on."""

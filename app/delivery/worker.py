@@ -55,6 +55,8 @@ class Worker:
         async with asyncio.TaskGroup() as group:
             for lane in self.lanes.values():
                 group.create_task(lane.run(), name=f"lane-{lane.name}")
+                if (inquirer := lane.inquirer()) is not None:
+                    group.create_task(inquirer.run(self._stopping), name=f"inquiries-{lane.name}")
             group.create_task(self._board.run(self._stopping), name="board")
             group.create_task(self._every(GAUGE_PERIOD, self.measure), name="gauges")
             group.create_task(self._every(SWEEP_PERIOD, self._sweep), name="sweep")

@@ -305,7 +305,11 @@ class Memos(Protocol):
         """
 
 
-class Store(Outbox, Journal, IdStore, LaneBook, Memos, Protocol):
+class DeliveryStore(Outbox, Journal, Memos, Protocol):
+    """What delivering works with."""
+
+
+class Store(DeliveryStore, IdStore, LaneBook, Protocol):
     """One engine, opened: all of these over one store. `app.stores` opens it, everything else is handed it."""
 
     @property

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from app.destinations.base import Report
 from app.destinations.google import LIMITS
 from app.destinations.google.answers import DATA, OF_AN_EVENT, PARKING, PASSING, SETUP, SOON
+from app.destinations.google.later import LATER
 from app.destinations.google.settings import EVENT_SOURCES, SCOPE
 from app.errors import DestinationError, Reason
 from app.event_names import STANDARD_EVENTS
@@ -453,3 +455,75 @@ def test_the_limits():
     assert LIMITS.max_items == 2000
     calls = s.build("google", [s.delivery(event_id=str(number)) for number in range(2001)])
     assert [len(call.deliveries) for call in calls] == [2000, 1]
+
+
+# --- what became of a request -----------------------------------------------------------------------------------
+
+
+def status(*rows: dict[str, Any]) -> Any:
+    return s.reply(200, {"requestStatusPerDestination": list(rows)})
+
+
+def row(word: str, *errors: dict[str, Any]) -> dict[str, Any]:
+    return {"destination": {}, "requestStatus": word, "errorInfo": {"errorCounts": list(errors)}}
+
+
+def failure(reason: str, count: Any, *indices: Any) -> dict[str, Any]:
+    told = {"reason": f"PROCESSING_ERROR_REASON_{reason}", "recordCount": count}
+    return {**told, "recordIndices": list(indices)} if indices else told
+
+
+def test_the_question_asked_later():
+    call = LATER.ask("req/1 &x", s.settings("google", quota_project="my-project"))
+    assert call.method == "GET"
+    assert call.url == "https://datamanager.googleapis.com/v1/requestStatus:retrieve?requestId=req%2F1%20%26x"
+    assert call.headers == {"x-goog-user-project": "my-project"}
+    assert call.auth is not None
+    assert LATER.first_after(s.settings("google")) == timedelta(minutes=30)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (status(row("SUCCESS")), Report(True)),
+        (status(row("PROCESSING")), Report(False)),
+        (status(row("REQUEST_STATUS_UNKNOWN")), Report(False)),
+        (status(row("SUCCESS"), row("PROCESSING")), Report(False)),
+        (
+            status(row("PARTIAL_SUCCESS", failure("INVALID_GCLID", "2", "0", "3"), failure("EVENT_TOO_OLD", "1", 1))),
+            Report(True, {0: "invalid_gclid", 3: "invalid_gclid", 1: "event_too_old"}),
+        ),
+        (status(row("FAILED", failure("NO_CONSENT", "4"))), Report(True, dict.fromkeys(range(4), "no_consent"))),
+        (status(row("FAILURE", failure("NO_CONSENT", 2))), Report(True, {}, {"no_consent": 2})),
+        (status(row("SUCCESS"), row("FAILED", failure("NO_CONSENT", 4))), Report(True, {}, {"no_consent": 4})),
+        (status(row("PARTIAL_SUCCESS", failure("DUPLICATE_TRANSACTION_ID", "1", "2"))), Report(True)),
+        (status(row("FAILED", failure("INVALID_EVENT", "1", "9"))), Report(True, {}, {"invalid_event": 1})),
+        (
+            status(row("FAILED", {"reason": "PROCESSING_ERROR_OPERATING_ACCOUNT_MISMATCH_FOR_AD_IDENTIFIER"})),
+            Report(True),
+        ),
+        (status(row("FAILED", failure("X Y", "1", "0"), "odd", {})), Report(True, {0: "other"})),  # type: ignore[arg-type]
+        (refused(400, "FAILED_PRECONDITION", "REQUEST_TOO_OLD"), Report(True)),
+    ],
+)
+def test_what_became_of_a_request(answer: Any, expected: Report) -> None:
+    assert LATER.read(answer, 4) == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (status(), Reason.PLATFORM_ERROR),
+        (s.reply(200, {}), Reason.PLATFORM_ERROR),
+        (s.reply(200, b"<html>"), Reason.PLATFORM_ERROR),
+        (s.reply(200, {"error": "odd"}), Reason.PLATFORM_ERROR),
+        (refused(404, "NOT_FOUND"), Reason.PLATFORM_ERROR),
+        (refused(503, "UNAVAILABLE"), Reason.PLATFORM_ERROR),
+        (refused(429, "RESOURCE_EXHAUSTED"), Reason.RATE_LIMITED),
+        (refused(401, "UNAUTHENTICATED"), None),
+        (refused(403, "PERMISSION_DENIED"), None),
+    ],
+)
+def test_a_question_without_an_answer(answer: Any, expected: Reason | None) -> None:
+    told = LATER.read(answer, 4)
+    assert isinstance(told, Park) if expected is None else isinstance(told, Retry) and told.reason is expected

@@ -8,6 +8,7 @@ Adapters import from here; the modules of this package are its insides: the cont
 properties, requests, replies, and tables of codes.
 """
 
+from app.destinations.base.aftermath import Adjustment, Later, Precedent, Report
 from app.destinations.base.contract import (
     DEDUP_WINDOW,
     Admission,
@@ -73,6 +74,7 @@ from app.units import Duration
 __all__ = [
     "DEDUP_WINDOW",
     "UNKNOWN_ANSWER_ATTEMPTS",
+    "Adjustment",
     "Admission",
     "Admit",
     "ApiVersion",
@@ -82,9 +84,12 @@ __all__ = [
     "DestinationSettings",
     "Duration",
     "Evidence",
+    "Later",
     "Limits",
     "MappedSettings",
+    "Precedent",
     "Rate",
+    "Report",
     "Ruling",
     "Skip",
     "Token",

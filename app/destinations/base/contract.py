@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from app.destinations.base.aftermath import Adjustment, Later
 from app.errors import Reason
 from app.model import Delivery, Form, HashedEvent, HttpCall, HttpReply, Park, Result, Split, Warn
 from app.units import Duration
@@ -178,7 +179,8 @@ class Destination(Generic[S]):
     `pixel_call` is the JavaScript with which a page's pixel reports this event under the same name and id; None where
     the platform has no such event. `pixel_name` is what the platform calls the event: its pixel must call it the same.
     `takes_test_codes` says that an event may bring a test code of its own. `versions` are the API versions that were
-    read about, by the value of the setting `api_version`.
+    read about, by the value of the setting `api_version`. `linger` is how long a batch waits for more events unless
+    configured. `later` and `adjustment` are what may come after acceptance (`app.destinations.base.aftermath`).
     `budget` names what the rates of `limits` belong to (a project, an account), so that destinations with one name
     share them; None where each destination has its own.
     """
@@ -200,6 +202,8 @@ class Destination(Generic[S]):
     takes_test_codes: bool = False
     versions: Mapping[str, ApiVersion] = field(default_factory=dict)
     budget: Callable[[S], str | None] = _own_budget
+    later: Later[S] | None = None
+    adjustment: Adjustment[S] | None = None
 
     def version_of(self, settings: S) -> ApiVersion | None:
         """What is known of the API version these settings name; None when nothing is."""

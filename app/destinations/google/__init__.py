@@ -16,6 +16,8 @@ import orjson
 from app.destinations.base import ApiVersion, Destination, Limits, grouped, pack, tidy
 from app.destinations.google.answers import read
 from app.destinations.google.events import admit, event_body
+from app.destinations.google.later import LATER
+from app.destinations.google.refunds import ADJUSTMENT
 from app.destinations.google.settings import MAX_ACTIONS, SCOPE, GoogleSettings
 from app.errors import DestinationError
 from app.model import Delivery, Form, HttpCall, TokenFor
@@ -106,4 +108,6 @@ DESTINATION = Destination(
     has_consent_states=True,
     linger=LINGER,
     versions=VERSIONS,
+    later=LATER,
+    adjustment=ADJUSTMENT,
 )

@@ -101,6 +101,12 @@ class GoogleSettings(DestinationSettings):
         ("physical_store", "phone_call"),
         description="Action sources whose conversions Google does not recognise again by their transaction id.",
     )
+    status_after: Duration = Field(
+        timedelta(minutes=30),
+        ge=timedelta(0),
+        le=timedelta(days=1),
+        description="How long after a request was taken Google is first asked what became of it.",
+    )
     max_age: Duration = Field(timedelta(days=90), gt=timedelta(0), description="Oldest event to send.")
     adjustment_window: Duration = Field(
         timedelta(days=55), gt=timedelta(0), description="How long a conversion can be adjusted, and is recognised."
