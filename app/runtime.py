@@ -58,8 +58,8 @@ class Runtime:
         self.keys = KeyRing(principals(settings), now)
         self.strict_sources = frozenset(source.name for source in settings.sources if source.strict)
         self.now = now
-        known = destinations()
-        self.asked_later = tuple(lane.name for lane in settings.destinations if known[lane.type].later is not None)
+        kinds = destinations()
+        self.asked_later = tuple(lane.name for lane in settings.destinations if kinds[lane.type].later is not None)
         self.policies = {source.name: source_policy(settings, source) for source in settings.sources}
         self.ingest = Ingest(store, store, store.pairs, self.policies, metrics, now)
         own = settings.destinations if role.works_lanes else ()

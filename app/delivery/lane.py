@@ -15,8 +15,8 @@ from app.delivery import limits
 from app.delivery.batch import Batch, LaneConfig, Surroundings, Whole
 from app.delivery.board import Board, Budget
 from app.delivery.flow import Flow
-from app.delivery.pauses import NOTHING, Pauses
 from app.delivery.inquiries import Inquirer
+from app.delivery.pauses import NOTHING, Pauses
 from app.delivery.sender import Sender
 from app.destinations.base import Rate
 from app.errors import Reason, StoreUnavailable

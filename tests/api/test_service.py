@@ -100,7 +100,15 @@ async def test_what_became_of_an_event(tmp_path: Path, sandbox: SandboxServer, c
             "transaction_id": "ORD-1",
         }
         for each in state["destinations"].values():
-            assert set(each) == {"outcome", "reason", "reason_detail", "attempts", "trace_id", "limited"}
+            assert set(each) == {
+                "outcome",
+                "reason",
+                "reason_detail",
+                "attempts",
+                "trace_id",
+                "limited",
+                "rejected_after_acceptance",
+            }
             assert (each["reason"], each["attempts"]) == (None, 1)
         repeat = (await service.post(good())).json()["results"][0]
         assert repeat["status"] == "duplicate"
