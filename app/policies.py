@@ -79,8 +79,16 @@ def backlog_limits(settings: Settings) -> Limits:
     )
 
 
-def lane_config(destination: DestinationConfig, salt: bytes = b"") -> LaneConfig:
-    """What the configuration says about one destination, as its lane reads it. `salt` hides the credential's digest."""
+def watched_sources(settings: Settings) -> frozenset[str]:
+    """The sources whose pages report which pixels fired."""
+    return frozenset(source.name for source in settings.sources if source.receipts)
+
+
+def lane_config(destination: DestinationConfig, salt: bytes = b"", watched: frozenset[str] = frozenset()) -> LaneConfig:
+    """What the configuration says about one destination, as its lane reads it.
+
+    `salt` hides the credential's digest; `watched` are `watched_sources`.
+    """
     kind = known_destinations()[destination.type]
     tuning = destination.tuning
     return LaneConfig(
@@ -96,6 +104,7 @@ def lane_config(destination: DestinationConfig, salt: bytes = b"") -> LaneConfig
         rates=kind.limits.rates if tuning.rates is None else tuning.rates,
         budget=tuning.budget or kind.budget(destination.settings) or destination.name,
         is_newest_first=tuning.order == "newest_first",
+        watched=watched,
         credential=_fingerprint(destination.settings, salt),
     )
 

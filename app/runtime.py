@@ -26,7 +26,7 @@ from app.logs import wide_event
 from app.metrics import Metrics
 from app.notices import api_version, has_test_mode
 from app.outbox.port import Store
-from app.policies import backlog_limits, lane_config, principals, source_policy
+from app.policies import backlog_limits, lane_config, principals, source_policy, watched_sources
 from app.stores import opened, refuse_unroutable, utc_now
 
 log = logging.getLogger("convey.runtime")
@@ -56,6 +56,7 @@ class Runtime:
         self.store = store
         self.metrics = metrics
         self.keys = KeyRing(principals(settings), now)
+        self._watched = watched_sources(settings)
         self.strict_sources = frozenset(source.name for source in settings.sources if source.strict)
         self.now = now
         kinds = destinations()
@@ -71,7 +72,15 @@ class Runtime:
                 metrics.set_api_sunset(destination.name, version, known.sunset)
         board = Board(store, now)
         lanes = [
-            Lane(lane_config(destination, salt), store, board, sender, metrics, now, progressed=self.health.progressed)
+            Lane(
+                lane_config(destination, salt, self._watched),
+                store,
+                board,
+                sender,
+                metrics,
+                now,
+                progressed=self.health.progressed,
+            )
             for destination in own
         ]
         limits = backlog_limits(settings)
@@ -184,7 +193,7 @@ class Runtime:
             wide_event(log, "secret.unusable", level=logging.ERROR, destination=name, detail=str(error))
             return
         if name in self._worker.lanes:
-            self._worker.lanes[name].reconfigure(lane_config(fresh, self._salt))
+            self._worker.lanes[name].reconfigure(lane_config(fresh, self._salt, self._watched))
         wide_event(log, "secret.replaced", destination=name)
 
 

@@ -10,10 +10,11 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from math import ceil, log2
 from typing import Any, TypeVar
 
@@ -68,6 +69,8 @@ class LaneConfig:
     budget: str = ""
     """What the rates belong to: lanes of one budget share them."""
     is_newest_first: bool = False
+    watched: frozenset[str] = frozenset()
+    """Sources whose pages report which pixels fired."""
     credential: str = ""
     """Tells one secret from the next, without saying anything of it."""
 
@@ -136,8 +139,24 @@ class Batch:
     async def _end_overdue(self) -> None:
         """End what has no time left: asked before every send, as taking a batch apart takes its own time."""
         now = self._around.now()
+        await self._spare_unpaired(now)
         ended = [gate(delivery, now, self._config.timeout) for delivery in self._open.values()]
         await self._settle([settlement for settlement in ended if settlement is not None])
+
+    async def _spare_unpaired(self, now: datetime) -> None:
+        """Let go on what no pixel reported, where pages report: past the window there is then no copy to pair with."""
+        too_late: defaultdict[str, list[Delivery]] = defaultdict(list)
+        for delivery in self._open.values():
+            if delivery.event.source in self._config.watched:
+                end = gate(delivery, now, self._config.timeout)
+                if end is not None and end.reason is Reason.DEDUP_WINDOW_PASSED:
+                    too_late[delivery.event.source].append(delivery)
+        for source, deliveries in too_late.items():
+            ids = [delivery.event_id for delivery in deliveries]
+            sides = await self._kept(partial(self._around.outbox.pairs.sides, source, ids))
+            for delivery in deliveries:
+                if self._config.destination.name not in sides.get(delivery.event_id, {}):
+                    self._open[delivery.key] = replace(delivery, budget=replace(delivery.budget, pair_until=None))
 
     async def _build(self, deliveries: Sequence[Delivery]) -> Sequence[HttpCall]:
         """The requests for what is still ours of `deliveries`."""

@@ -308,13 +308,13 @@ class Memos(Protocol):
 class DeliveryStore(Outbox, Journal, Memos, Protocol):
     """What delivering works with."""
 
-
-class Store(DeliveryStore, IdStore, LaneBook, Protocol):
-    """One engine, opened: all of these over one store. `app.stores` opens it, everything else is handed it."""
-
     @property
     def pairs(self) -> PairStore:
         """Which sides reported an event."""
+
+
+class Store(DeliveryStore, IdStore, LaneBook, Protocol):
+    """One engine, opened: all of these over one store. `app.stores` opens it, everything else is handed it."""
 
     async def close(self) -> None:
         """Finish what was begun, release the store. Nothing may be called afterwards."""
