@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import AwareDatetime, Field, field_validator, model_validator
+from pydantic import AwareDatetime, Field, ValidationInfo, field_validator, model_validator
 
 from app.config.base import NAME_PATTERN, Section
 from app.config.consent import SourceConsentConfig
@@ -134,7 +134,10 @@ class SourceConfig(Section):
         False, description="Whether the page reports which ids its pixel fired (`POST /v1/browser-receipts`)."
     )
     receipt_origins: tuple[str, ...] = Field(
-        (), max_length=50, description="Origins of the pages that may report, such as `https://shop.example`."
+        (),
+        max_length=50,
+        validate_default=True,
+        description="Origins of the pages that may report, such as `https://shop.example`.",
     )
     receipts_per_minute: int = Field(
         6000, ge=1, le=1_000_000, description="Receipts taken in a minute by one process; what comes beyond gets 429."
@@ -148,16 +151,12 @@ class SourceConfig(Section):
 
     @field_validator("receipt_origins")
     @classmethod
-    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+    def _are_origins(cls, origins: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if info.data.get("receipts") and not origins:
+            raise ValueError("must name the pages that may report receipts")
         if wrong := [origin for origin in origins if not re.fullmatch(r"https?://[^/?#\s*@]+", origin)]:
             raise ValueError(f"must be origins such as https://shop.example, without a path; {len(wrong)} are not")
         return origins
-
-    @model_validator(mode="after")
-    def _receipts_need_origins(self) -> Self:
-        if self.receipts and not self.receipt_origins:
-            raise ValueError("receipts need receipt_origins: the pages that may report")
-        return self
 
     @field_validator("event_id_template")
     @classmethod

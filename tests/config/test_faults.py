@@ -45,7 +45,8 @@ def _with(path: str, value: Any) -> dict[str, Any]:
         ("store.url", "sqlite:///:x?mode=ro", "store.url", "sqlite:////absolute"),
         ("sources", {}, "sources", "list"),
         ("sources.1", "shop", "sources[1]", "section"),
-        ("sources.0.receipts", True, "sources[0].receipts", "not available in this version"),
+        ("sources.0.receipts", True, "sources[0].receipt_origins", "must name the pages"),
+        ("sources.0.receipt_origins", ["shop.example"], "sources[0].receipt_origins", "origins such as"),
         ("sources.0.consent_policy", "lax", "sources[0].consent_policy", "strict"),
         (
             "sources.0.consent",
