@@ -6,6 +6,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from prometheus_client import generate_latest
 
 from app.api.guards import trace_id_of
 from app.api.health import STALE_AFTER_S, Health
@@ -21,6 +23,7 @@ from app.logs import JsonFormatter
 from app.main import create_app, create_metrics_app
 from app.model import Accepted, Plan
 from app.outbox.port import LEDGER_STATES
+from app.runtime import Runtime
 from app.sandbox.server import SandboxServer
 from tests.api.support import (
     CANARIES,
@@ -34,6 +37,7 @@ from tests.api.support import (
     bearer,
     good,
     open_service,
+    settings_for,
     unused_url,
 )
 from tests.delivery.support import until
@@ -217,8 +221,24 @@ async def test_probes_tell_more_to_a_key_that_may_read(service: Service) -> None
     for path in ("/livez", "/readyz"):
         details = (await service.client.get(path, headers=bearer(READER))).json()["details"]
         assert set(details) == {"checked_s_ago", "stalled", "lanes", "test_mode"}
+        assert details["test_mode"] == []
         assert (await service.client.get(path, headers=bearer(POSTER))).status_code == 403
         assert (await service.client.get(path, headers=bearer("ck_nobody"))).status_code == 401
+
+
+async def test_what_runs_shows_its_test_modes_and_when_its_api_versions_end(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path, unused_url(), None)
+    lanes = [
+        replace(lane, settings=lane.settings.model_copy(update={"test_event_code": "TEST1"}))
+        if lane.name == "meta"
+        else lane
+        for lane in settings.destinations
+    ]
+    async with Runtime.open(replace(settings, destinations=tuple(lanes)), now=FrozenClock().now) as runtime:
+        assert runtime.health.details()["test_mode"] == ["meta"]
+        text = generate_latest(runtime.metrics.registry).decode()
+    ends = [line for line in text.splitlines() if line.startswith("convey_api_sunset_timestamp_seconds{")]
+    assert ends == ['convey_api_sunset_timestamp_seconds{destination="meta",version="v26.0"} 1.8168192e+09']
 
 
 class Seconds:

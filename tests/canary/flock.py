@@ -35,7 +35,15 @@ TEXT_PLACES = (
     "app.url_schemes",
     "app.vendor_id",
     "app.extinfo.3",
+    "app.package_name",
+    "app.app_store",
+    "app.device_brand",
+    "app.device_model",
+    "app.device_type",
+    "app.device_carrier",
 )
+CLICK_IDS = ("ttclid", "ttp", "epik", "sc_click_id", "sc_cookie1", "gclid", "gbraid", "wbraid", "ctwa_clid")
+PLATFORM_IDS = ("anon_id", "download_id", "fb_login_id", "page_scoped_user_id", "ig_sid")
 ID_PLACES = (
     "event_name",
     "event_id",
@@ -203,10 +211,7 @@ class Flock:
             "lead_id": self._travels("lead id", f"988776655443{serial}"),
             "fbp": self._travels("fbp", f"fb.1.1763200000000.4{serial}{serial}"),
             "fbc": f"fb.1.1763200000000.{self.word('fbc', may_travel=True)}",
-            **{
-                field: self.word(field, may_travel=True)
-                for field in ("ttclid", "ttp", "epik", "sc_click_id", "sc_cookie1", "gclid", "gbraid", "wbraid")
-            },
+            **{field: self.word(field, may_travel=True) for field in (*CLICK_IDS, *PLATFORM_IDS)},
             "idfa": self._travels("idfa", f"a7b3c9d1-1111-4222-8333-777777777{serial}"),
         }
 
@@ -270,10 +275,7 @@ class Flock:
                     "locale": word("locale"),
                     "fbp": word("fbp"),
                     "fbc": f"{word('fbc')}@{self.host}",
-                    **{
-                        field: f"{word(f'address as {field}')}@{self.host}"
-                        for field in ("ttclid", "ttp", "epik", "sc_click_id", "sc_cookie1", "gclid", "gbraid", "wbraid")
-                    },
+                    **{field: f"{word(f'address as {field}')}@{self.host}" for field in (*CLICK_IDS, *PLATFORM_IDS)},
                     "idfa": f"{word('idfa')}!",
                     "gaid": f"{word('gaid')}@{self.host}",
                     "idfv": f"{word('idfv')} {self.host}",

@@ -378,10 +378,10 @@ def test_an_exception_that_holds_a_value_tells_nobody(
     def plan_or_fail(event: Any, *rest: Any) -> Any:
         return fail("planning")(event) if event.event_name == "NoPlan" else planned(event, *rest)
 
-    async def take_or_fail(ingest: Ingest, source: str, items: Any) -> Any:
+    async def take_or_fail(ingest: Ingest, source: str, items: Any, **how: Any) -> Any:
         if items[0].event is not None and items[0].event.event_name == "NoTake":
             fail("taking")(items)
-        return await taken(ingest, source, items)
+        return await taken(ingest, source, items, **how)
 
     monkeypatch.setattr("app.ingest.plan", plan_or_fail)
     monkeypatch.setattr(Ingest, "take", take_or_fail)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from app.destinations.base import DEDUP_WINDOW
+from app.destinations.base import DEDUP_WINDOW, Skip
 from app.destinations.meta.admission import can_limit
 from app.destinations.meta.tables import EVENT_NAMES, LDU_STATES, SUBCODES
 from app.errors import DestinationError
@@ -479,3 +479,117 @@ def test_an_unknown_refusal_of_a_batch_spares_the_innocent():
 def test_words_are_scrubbed():
     (result,) = s.read("meta", s.reply(400, error(100, message="jane.doe@example.com is not " + "ab" * 32)))
     assert result.detail == "code 100 (a parameter is invalid): … is not …"
+
+
+@pytest.mark.parametrize(
+    ("channel", "known", "settings", "missing"),
+    [
+        ("whatsapp", {"ctwa_clid": "ARAkLk"}, {}, None),
+        ("whatsapp", {}, {"whatsapp_business_account_id": "7"}, "user.ctwa_clid"),
+        ("messenger", {"page_scoped_user_id": "24017"}, {"page_id": "8"}, None),
+        ("messenger", {"page_scoped_user_id": "24017"}, {}, "the setting page_id"),
+        ("messenger", {}, {"page_id": "8"}, "user.page_scoped_user_id"),
+        ("instagram", {"ig_sid": "17841"}, {"ig_account_id": "9"}, None),
+        ("instagram", {"ig_sid": "17841"}, {}, "the setting ig_account_id"),
+    ],
+)
+def test_a_message_says_who_wrote_to_whom(
+    channel: str, known: dict[str, str], settings: dict[str, str], missing: str | None
+) -> None:
+    of = s.event(action_source="business_messaging", identity=s.identity(**known))
+    over: dict[str, Any] = {"messaging_channel": channel, **settings}
+    if missing is None:
+        s.admitted("meta", of, **over)
+        user = s.sent("meta", of, **over)["user_data"]
+        assert {**known, **settings}.items() <= user.items()
+        website = s.sent("meta", s.event(identity=s.identity(**known)), **over)["user_data"]
+        assert website.keys().isdisjoint({*known, *settings})
+    else:
+        admission = s.admit("meta", of, **over)
+        assert isinstance(admission, Skip)
+        assert (admission.reason, admission.detail) == ("required_field_missing", f"Meta needs {missing}")
+
+
+def test_leads_of_the_crm_are_conversion_leads():
+    of = s.event(
+        event_name="Qualified",
+        is_custom=True,
+        action_source="system_generated",
+        identity=s.identity(lead_id="123456789012345"),
+    )
+    custom = s.sent("meta", of, lead_event_source="HubSpot")["custom_data"]
+    assert (custom["event_source"], custom["lead_event_source"]) == ("crm", "HubSpot")
+    assert "event_source" not in s.sent("meta", of)["custom_data"]
+    assert "event_source" not in s.sent("meta", s.event(), lead_event_source="HubSpot")["custom_data"]
+
+
+def test_new_and_returning_customers_are_told_where_the_setting_says():
+    returning = s.event(identity=s.identity(customer_type="returning"))
+    assert "customer_segmentation" not in str(s.sent("meta", returning))
+    item = s.sent("meta", returning, customer_segmentation="event")
+    assert item["customer_segmentation"] == "existing_customer_to_business"
+    assert "customer_segmentation" not in item["custom_data"]
+    item = s.sent("meta", s.event(), customer_segmentation="custom_data")
+    assert item["custom_data"]["customer_segmentation"] == "new_customer_to_business"
+    assert "customer_segmentation" not in s.sent(
+        "meta", s.event(identity=s.identity(customer_type=None)), customer_segmentation="event"
+    )
+
+
+def test_what_else_an_app_knows():
+    app = {**s.APP, "url_schemes": "shop, shop-eu", "campaign_ids": "1,2"}
+    of = s.event(action_source="app", app=app, identity=s.identity(anon_id="XZ-1", fb_login_id="10158"))
+    item = s.sent("meta", of)
+    assert item["app_data"]["url_schemes"] == ["shop", "shop-eu"]
+    assert item["app_data"]["campaign_ids"] == "1,2"
+    assert (item["user_data"]["anon_id"], item["user_data"]["fb_login_id"]) == ("XZ-1", 10158)
+    assert "anon_id" not in s.sent("meta", s.event(identity=s.identity(anon_id="XZ-1")))["user_data"]
+    odd = s.event(identity=s.identity(fb_login_id="me"))
+    assert "fb_login_id" not in s.sent("meta", odd)["user_data"]
+    assert "login_id_malformed" in s.codes(s.admitted("meta", odd))
+
+
+def test_how_it_is_handed_over_is_told_of_the_order_and_its_lines():
+    line = HashedContent("SKU-1", 1, Decimal(1), delivery_category="in_store")
+    of = s.event(custom_data=s.custom_data(delivery_category="curbside", contents=(line,)))
+    custom = s.sent("meta", of)["custom_data"]
+    assert custom["delivery_category"] == "curbside"
+    assert custom["contents"] == [{"id": "SKU-1", "quantity": 1, "item_price": 1, "delivery_category": "in_store"}]
+
+
+def test_a_content_type_that_shops_do_not_have_is_left_out():
+    of = s.event(custom_data=s.custom_data(content_type="hotel"))
+    assert "content_type" not in s.sent("meta", of)["custom_data"]
+    assert "content_type_unknown" in s.codes(s.admitted("meta", of))
+
+
+def test_a_refund_is_a_custom_event_and_says_so():
+    of = s.event(event_name="Refund", occurrence="REF-1")
+    assert s.sent("meta", of)["event_name"] == "Refund"
+    assert "refund_custom" in s.codes(s.admitted("meta", of))
+
+
+@pytest.mark.parametrize("url", ["shop.example/thanks", "ftp://shop.example/", "https://", "/thanks"])
+def test_an_address_that_is_not_whole_is_none(url: str) -> None:
+    assert s.skipped("meta", s.event(event_source_url=url)) == "required_field_missing"
+    assert "event_source_url" not in s.sent("meta", s.event(event_source_url=url, action_source="chat"))
+
+
+def test_each_test_code_has_a_request_of_its_own():
+    def test_of(name: str, **codes: str) -> Any:
+        return s.delivery(s.event(is_test=True, test_codes=codes), event_id=name, destination="meta_eu")
+
+    deliveries = [
+        test_of("configured"),
+        test_of("own", meta_eu="TEST1"),
+        s.delivery(event_id="live"),
+        test_of("again", meta_eu="TEST1"),
+        test_of("others", meta_us="TEST2"),
+    ]
+    calls = s.build("meta", deliveries)
+    sent = {json.loads(call.body).get("test_event_code"): [d.event_id for d in call.deliveries] for call in calls}
+    assert sent == {"TEST12345": ["configured", "others"], "TEST1": ["own", "again"], None: ["live"]}
+    (call,) = s.build("meta", [test_of("own", meta_eu="TEST1")], test_event_code=None)
+    assert json.loads(call.body)["test_event_code"] == "TEST1"
+    with pytest.raises(DestinationError):
+        s.build("meta", [test_of("others", meta_us="TEST2")], test_event_code=None)

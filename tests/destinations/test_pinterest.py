@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from app.destinations.base import DEDUP_WINDOW
+from app.destinations.base import DEDUP_WINDOW, Skip
 from app.destinations.pinterest.admission import can_limit
 from app.destinations.pinterest.tables import EVENT_NAMES
 from app.errors import DestinationError
@@ -339,3 +339,90 @@ def test_words_are_scrubbed():
     assert result.detail == "em … is not hashed"
     (result,) = s.read("pinterest", s.reply(200, counted({"status": "failed"})))
     assert result.detail
+
+
+@pytest.mark.parametrize(
+    ("age", "late", "pair_for", "repeat_for", "warned"),
+    [
+        (timedelta(minutes=10), "send", DEDUP_WINDOW, DEDUP_WINDOW, False),
+        (timedelta(minutes=60), "send", DEDUP_WINDOW, DEDUP_WINDOW, True),
+        (timedelta(hours=30), "send", DEDUP_WINDOW, DEDUP_WINDOW, True),
+        (timedelta(minutes=10), "expire", timedelta(hours=1), timedelta(minutes=50), False),
+        (timedelta(hours=2), "expire", timedelta(hours=1), timedelta(0), False),
+    ],
+)
+def test_late_events(age: timedelta, late: str, pair_for: timedelta, repeat_for: timedelta, warned: bool) -> None:
+    admission = s.admitted("pinterest", s.event(event_time=s.NOW - age), late=late)
+    assert (admission.pair_for, admission.repeat_for) == (pair_for, repeat_for)
+    assert ("late_for_pairing" in s.codes(admission)) == warned
+
+
+def test_when_an_event_is_late_is_a_setting_and_offline_never_is():
+    old = s.event(event_time=s.NOW - timedelta(hours=3))
+    assert "late_for_pairing" not in s.codes(s.admitted("pinterest", old, late_after="4h"))
+    offline = s.event(event_time=s.NOW - timedelta(hours=3), action_source="physical_store")
+    assert "late_for_pairing" not in s.codes(s.admitted("pinterest", offline))
+
+
+APP = {
+    **s.APP,
+    "os_version": "19.0",
+    "package_name": "example.shop",
+    "app_store": "App Store",
+    "install_time": 1_795_000_000,
+    "device_brand": "Apple",
+    "device_model": "iPhone17,1",
+    "device_type": "phone",
+    "device_carrier": "Telco",
+    "wifi": False,
+}
+
+
+def test_the_app_and_its_device():
+    item = s.sent("pinterest", s.event(action_source="app", app=APP))
+    flat = ("device_brand", "device_model", "device_type", "device_carrier", "os_version", "app_name")
+    assert {key: item[key] for key in flat} == {key: APP[key] for key in flat}
+    assert item["wifi"] is False
+    assert item["app_info"] == {
+        "app_id": "1234567",
+        "app_version": "3.1",
+        "app_name": "Example Shop",
+        "app_package_name": "example.shop",
+        "app_store": "App Store",
+        "install_time": 1_795_000_000,
+    }
+    assert {"app_info", "device_brand", "app_id"}.isdisjoint(s.sent("pinterest", s.event(app=APP)))
+    long = s.sent("pinterest", s.event(action_source="app", app={**APP, "app_id": "x" * 201, "app_version": "9" * 101}))
+    assert {"app_id", "app_version"}.isdisjoint(long["app_info"])
+
+
+def test_a_person_who_limits_ad_tracking_has_opted_out():
+    refused = s.event(action_source="app", app={**APP, "advertiser_tracking_enabled": 0})
+    assert s.sent("pinterest", refused)["opt_out"] is True
+    assert "opt_out" not in s.sent("pinterest", s.event(action_source="app", app=APP))
+    assert "advertiser_tracking_enabled" not in s.sent("pinterest", refused)
+    assert s.sent("pinterest", refused, send_tracking_flag=True)["advertiser_tracking_enabled"] is False
+
+
+def test_a_free_order_is_sent_and_warned_about():
+    of = s.event(custom_data=s.custom_data(value=Decimal(0)))
+    assert s.sent("pinterest", of)["custom_data"]["value"] == "0"
+    assert "value_zero" in s.codes(s.admitted("pinterest", of))
+
+
+def test_a_name_of_your_own_is_warned_about():
+    own = {"Donate": "donation_made"}
+    assert s.sent("pinterest", s.event(event_name="Donate"), event_names=own)["event_name"] == "donation_made"
+    assert "event_name_unlisted" in s.codes(s.admitted("pinterest", s.event(event_name="Donate"), event_names=own))
+
+
+def test_there_is_no_refund_and_who_asks_learns_it():
+    admission = s.admit("pinterest", s.event(event_name="Refund"))
+    assert isinstance(admission, Skip)
+    assert admission.detail == "Pinterest has no refund; event_names can name an event of your own"
+
+
+def test_the_trace_of_the_request_is_kept_with_each_event():
+    body = {"events": [{"status": "processed"}, {"status": "failed", "error_message": "x"}]}
+    one, two = s.read("pinterest", s.reply(200, body, x_pinterest_rid="R1"), 2)
+    assert (one.trace_id, two.trace_id) == ("R1", "R1")

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from app.destinations.base import DEDUP_WINDOW
+from app.destinations.base import DEDUP_WINDOW, Skip
 from app.destinations.snapchat.admission import can_limit
 from app.destinations.snapchat.tables import CURRENCIES, EVENT_NAMES, NAMES
 from app.errors import DestinationError
 from app.event_names import STANDARD_EVENTS
-from app.model import Delivered, Form, Park, Rejected, Retry, Split
+from app.model import Delivered, Form, HashedContent, Park, Rejected, Retry, Split
 from app.wire import ACTION_SOURCES
 from tests.destinations import support as s
 from tests.destinations.pages import check_page
@@ -347,3 +347,46 @@ def test_413_splits():
 def test_texts_are_kept_only_where_there_is_no_code_and_then_scrubbed():
     (result,) = s.read("snapchat", s.reply(400, {"status": "INVALID", "reason": "bad jane@example.com"}))
     assert result.detail == "HTTP 400: bad …"
+
+
+def test_ids_of_an_app_install():
+    known = s.identity(anon_id="XZ-1", download_id="d7")
+    user = s.sent("snapchat", s.event(action_source="app", identity=known))["user_data"]
+    assert (user["anon_id"], user["download_id"]) == ("XZ-1", "d7")
+    assert {"anon_id", "download_id"}.isdisjoint(s.sent("snapchat", s.event(identity=known))["user_data"])
+
+
+def test_how_it_is_handed_over_and_where_links_lead():
+    line = HashedContent("SKU-1", 1, Decimal(1), delivery_category="in_store")
+    of = s.event(
+        action_source="app",
+        app={**s.APP, "url_schemes": "shop"},
+        custom_data=s.custom_data(delivery_category="home_delivery", contents=(line,)),
+    )
+    item = s.sent("snapchat", of)
+    assert item["custom_data"]["delivery_category"] == "home_delivery"
+    assert item["custom_data"]["contents"][0]["delivery_category"] == "in_store"
+    assert item["app_data"]["url_schemes"] == ["shop"]
+
+
+def test_a_content_type_off_the_list_is_left_out():
+    of = s.event(custom_data=s.custom_data(content_type="hotel"))
+    assert "content_type" not in s.sent("snapchat", of)["custom_data"]
+    assert "content_type_unknown" in s.codes(s.admitted("snapchat", of))
+
+
+def test_there_is_no_refund_unless_a_custom_event_stands_for_it():
+    refund = s.event(event_name="Refund", occurrence="REF-1")
+    admission = s.admit("snapchat", refund)
+    assert isinstance(admission, Skip)
+    assert admission.detail == "Snapchat has no refund; custom_event_names can give one"
+    named = {"Refund": "CUSTOM_EVENT_5"}
+    item = s.sent("snapchat", refund, custom_event_names=named)
+    assert (item["event_name"], "order_id" in item["custom_data"]) == ("CUSTOM_EVENT_5", False)
+
+
+def test_the_words_are_kept_scrubbed_beside_the_codes():
+    errors = {"codes": ["517"], "error_msgs": ["bad", "jane@example.com"]}
+    body = {"status": "INVALID", "reason": "bad", "errors": errors}
+    (result,) = s.read("snapchat", s.reply(400, body, x_request_id="R1"))
+    assert (result.detail, result.trace_id) == ("HTTP 400, codes 517: bad; …", "R1")

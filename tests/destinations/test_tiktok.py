@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from app.destinations.base import DEDUP_WINDOW
+from app.destinations.base import DEDUP_WINDOW, Skip
 from app.destinations.tiktok.admission import can_limit
 from app.destinations.tiktok.tables import CODES, CURRENCIES
 from app.errors import DestinationError
@@ -373,3 +373,64 @@ def test_unknown_codes():
     (result,) = s.read("tiktok", s.reply(429, body(40999)))
     assert result.reason == "rate_limited"
     assert isinstance(s.read("tiktok", s.reply(413, body(40999)), 2), Split)
+
+
+def test_each_test_code_has_a_request_of_its_own():
+    own = s.delivery(s.event(is_test=True, test_codes={"any": "TEST1"}), event_id="own")
+    calls = s.build("tiktok", [own, s.delivery(s.event(is_test=True), event_id="configured"), s.delivery()])
+    codes = [json.loads(call.body).get("test_event_code") for call in calls]
+    assert codes == ["TEST1", "TEST67890", None]
+
+
+def test_a_partner_name_only_where_one_is_configured():
+    (call,) = s.build("tiktok", [s.delivery()], partner_name="Convey")
+    assert json.loads(call.body)["partner_name"] == "Convey"
+
+
+@pytest.mark.parametrize("content_type", ["product", "product_group", "sku"])
+def test_content_types(content_type: str) -> None:
+    of = s.event(custom_data=s.custom_data(content_type=content_type))
+    is_known = content_type != "sku"
+    assert s.sent("tiktok", of)["properties"].get("content_type") == (content_type if is_known else None)
+    assert ("content_type_unknown" in s.codes(s.admitted("tiktok", of))) != is_known
+
+
+def test_the_answer_to_apples_prompt_is_one_of_five_words():
+    asked = s.event(action_source="app", app={**s.APP, "att_status": "authorized"})
+    assert s.sent("tiktok", asked)["user"]["att_status"] == "AUTHORIZED"
+    odd = s.event(action_source="app", app={**s.APP, "att_status": "yes"})
+    assert "att_status" not in s.sent("tiktok", odd)["user"]
+    assert "att_status_unknown" in s.codes(s.admitted("tiktok", odd))
+
+
+def test_names_that_only_apps_have_go_out_as_they_are():
+    of = s.event(event_name="Registration", is_custom=True, action_source="app")
+    assert s.sent("tiktok", of)["event"] == "Registration"
+    assert "event_name_reserved" not in s.codes(s.admitted("tiktok", of))
+    web = s.event(event_name="Registration", is_custom=True)
+    assert "event_name_reserved" in s.codes(s.admitted("tiktok", web))
+
+
+def test_an_old_name_is_warned_about():
+    old = {"Purchase": "PlaceAnOrder"}
+    assert "event_name_old" in s.codes(s.admitted("tiktok", s.event(), event_names=old))
+    assert "event_name_old" not in s.codes(s.admitted("tiktok", s.event()))
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "words"),
+    [
+        ("Refund", "website", "no refund"),
+        ("PageView", "website", "page view"),
+        ("Donate", "physical_store", "standard events only"),
+    ],
+)
+def test_who_is_skipped_learns_why(name: str, source: str, words: str) -> None:
+    admission = s.admit("tiktok", s.event(event_name=name, action_source=source))
+    assert isinstance(admission, Skip)
+    assert words in (admission.detail or "")
+
+
+def test_the_trace_is_in_the_body_or_in_the_header():
+    assert s.read("tiktok", s.reply(200, {"code": 0}, x_tt_logid="L1")) == [Delivered("L1")]
+    assert s.read("tiktok", s.reply(200, {"code": 0, "request_id": ""}, x_tt_logid="L1")) == [Delivered("L1")]
