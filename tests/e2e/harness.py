@@ -176,9 +176,12 @@ class Gateway:
             )
         self._spawned_at = time.monotonic()
 
-    def wait_ready(self, timeout_s: float = 30.0) -> None:
+    def wait_ready(self, timeout_s: float = 90.0) -> None:
         """Return once /readyz answers 200."""
-        wait_until("the gateway to be ready", self._is_ready, timeout_s, every_s=0.01)
+        try:
+            wait_until("the gateway to be ready", self._is_ready, timeout_s, every_s=0.01)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.tail()}") from None
         self.startups.append(time.monotonic() - self._spawned_at)
 
     def _is_ready(self) -> bool:
