@@ -64,8 +64,8 @@ class StoreConfig(Section):
         None,
         ge=1,
         le=4096,
-        description="Parts a Redis store is made of, fixed when it is made: what it was made with, else 16. A cluster "
-        "wants 256 or more.",
+        description="Parts a Redis store is made of, fixed when it is made: what it was made with, else 1, in a "
+        "cluster 256.",
     )
     answer_within: Duration = Field(
         timedelta(seconds=5),

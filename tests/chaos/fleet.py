@@ -15,7 +15,7 @@ from tests.e2e.harness import Gateway, Sandbox, wait_until
 TUNING = {"timeout": "500ms", "lease": "6s", "retry": {"first": "200ms", "cap": "1s"}}
 SERVER = {"graceful_shutdown": "3s", "drain": "2s"}
 ROLES = ("api", "api", "api", "worker", "worker", "worker")
-READY_S = 30.0
+READY_S = 120.0
 
 
 class Fleet:

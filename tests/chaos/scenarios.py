@@ -83,7 +83,7 @@ STAGES = (
         {"durability": "replicated", "replicas": 1},
         "every 202 outlives the loss of a master, whose replica has it; until that is back, its slots answer 503",
         (
-            Scenario("master lost", (faults.lose_primary,), draws=1),
+            Scenario("master lost", (faults.lose_primary,), draws=3),
             Scenario("master lost and kills", (faults.lose_primary, faults.kill_process, faults.kill_process), draws=8),
         ),
     ),

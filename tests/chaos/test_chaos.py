@@ -59,4 +59,5 @@ def play(scenario: Scenario, number: int, world: World) -> list[str]:
         for fault in drawn(scenario, world.dice):
             world.pass_time(world.dice.uniform(*GAP_S))
             happened.append(fault(world))
+            world.wait_served()
     return happened

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from tests.chaos.fleet import Fleet
 from tests.chaos.stores import RedisStores
-from tests.e2e.harness import Load, Order, Sandbox
+from tests.e2e.harness import Load, Order, Sandbox, wait_until
 
 TROUBLE = (
     {"kind": "lost_answer", "times": None, "probability": 0.05},
@@ -61,6 +61,12 @@ class World:
             self.accepted |= load.accepted
             self.answers += load.statuses
         assert not load.wrong, load.wrong[:5]
+
+    def wait_served(self) -> None:
+        """Return once the gateway takes events again: whatever was done, it recovers by itself."""
+        assert self.load is not None
+        load, before = self.load, len(self.load.snapshot())
+        wait_until("events to be taken", lambda: len(load.snapshot()) >= before + 10, 120)
 
     def pass_time(self, seconds: float) -> None:
         """Let the load go on for a while."""

@@ -145,7 +145,7 @@ async def prepare(link: Link, partitions: int | None, default: int, destinations
     """
     await link.command("HSETNX", META, "schema", VERSION)
     await link.command("HSETNX", META, "partitions", partitions or default)
-    is_new = await link.command("HSETNX", META, "store", secrets.token_hex(8))
+    await link.command("HSETNX", META, "store", secrets.token_hex(8))
     schema, kept, identity = await link.command("HMGET", META, "schema", "partitions", "store")
     if int(schema) != VERSION:
         raise StoreMismatch(
@@ -157,8 +157,10 @@ async def prepare(link: Link, partitions: int | None, default: int, destinations
     link.partitions, link.identity = int(kept), bytes(identity)
     if destinations:
         await link.command("SADD", f"{META}:destinations", *destinations)
+    was_whole = await link.command("HEXISTS", META, "whole")
     made = await _claim_partitions(link)
-    if made and not is_new:
+    await link.command("HSET", META, "whole", 1)
+    if made and was_whole:
         words = "partitions of the store were empty and are made anew: what they held is lost"
         wide_event(log, "store.emptied", level=logging.ERROR, count=made, detail=words)
     link.is_gone = False

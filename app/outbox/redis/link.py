@@ -19,13 +19,21 @@ from typing import Any, TypeVar
 import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MasterDownError,
+    MovedError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import (
     ConnectionError as LostConnection,
 )
 from redis.exceptions import (
-    NoScriptError,
-    OutOfMemoryError,
-    RedisError,
-    ResponseError,
+    TimeoutError as NoAnswer,
 )
 
 from app.errors import StoreFull, StoreUnavailable
@@ -33,6 +41,8 @@ from app.outbox.redis.nodes import Nodes
 from app.outbox.redis.places import to_us
 
 T = TypeVar("T")
+ELSEWHERE = (LostConnection, NoAnswer, AskError, ClusterDownError, MasterDownError, MovedError, ReadOnlyError)
+"""What says that keys may lie on another server by now."""
 META = "{c:meta}"
 _encoder = msgspec.msgpack.Encoder()
 
@@ -237,6 +247,8 @@ class Link:
                 told = await pipe.execute()
             return self._waited(told, durable)[0]
         except (RedisError, OSError, TimeoutError) as error:
+            if isinstance(error, ELSEWHERE):
+                await self.renew()
             raise unavailable(error) from error
 
     async def load(self) -> None:
@@ -267,14 +279,14 @@ class Link:
                 for position, answer in zip(unknown, again, strict=True):
                     answers[position] = answer
         except (RedisError, OSError, TimeoutError, StoreUnavailable) as error:
-            if isinstance(error, LostConnection):
+            if isinstance(error, ELSEWHERE):
                 await self.renew()
             return [unavailable(error)] * len(calls)
         has_moved = False
         for position, answer in enumerate(answers):
             if isinstance(answer, Exception):
                 self.is_gone |= str(answer).startswith("GONE")
-                has_moved |= str(answer).startswith(("MOVED", "CLUSTERDOWN", "READONLY", "ASK"))
+                has_moved |= isinstance(answer, ELSEWHERE)
                 answers[position] = unavailable(answer)
         if has_moved:
             await self.renew()
@@ -284,7 +296,7 @@ class Link:
         """Keys may have moved: look again, if that can be done."""
         try:
             await self.nodes.renew()
-        except (RedisError, OSError, TimeoutError):
+        except (RedisError, OSError, TimeoutError, StoreUnavailable):
             return  # whoever asks next finds out
 
     async def _pipeline(self, client: Redis, calls: Sequence[Call], durable: bool) -> list[Any]:
@@ -306,9 +318,10 @@ class Link:
     def _waited(self, told: list[Any], durable: bool) -> list[Any]:
         if not (durable and self.durability.command):
             return told
-        *answers, _, waited = told
-        if isinstance(waited, Exception):
-            raise waited
+        *answers, touched, waited = told
+        for answer in (touched, waited):  # a server that is no longer the master says so in the first
+            if isinstance(answer, Exception):
+                raise answer
         reached = waited[0] if isinstance(waited, list) else waited
         if int(reached) < self.durability.at_least:
             raise StoreUnavailable("the store could not make it durable in time")

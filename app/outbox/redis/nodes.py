@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from redis.asyncio import Redis
-from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
-from app.errors import StoreUnavailable
 from app.outbox.address import Address
+from app.outbox.redis.slots import SlotMap
 
 CONNECT_TIMEOUT_S = 2.0
 
@@ -130,28 +129,24 @@ class _SentinelNodes(_OneNode):
 
 
 class _ClusterNodes:
-    """The masters of a cluster. The library's cluster client tells who holds a slot; calls go to clients of our own."""
+    """The masters of a cluster."""
 
     def __init__(self, address: Address, options: dict[str, Any]) -> None:
-        seeds = [ClusterNode(host, port) for host, port in address.hosts]  # the map gives them the options
         self._options = options
-        self._map = RedisCluster(startup_nodes=seeds, **options)
+        self._slots = SlotMap(address.hosts, self._at)
         self._clients: dict[tuple[str, int], Redis] = {}
 
     async def open(self) -> None:
         """Read the map of slots."""
-        await self._map.initialize()
+        await self._slots.read()
 
     def client(self, key: str) -> Redis:
         """The client of the master of the slot of `key`."""
-        node = self._map.get_node_from_key(key)
-        if node is None:
-            raise StoreUnavailable("no server of the cluster holds a part of the store")
-        return self._at(str(node.host), int(node.port))
+        return self._at(*self._slots.place_of(key))
 
     def all(self) -> list[Redis]:
         """A client for each master."""
-        return [self._at(str(node.host), int(node.port)) for node in self._map.get_primaries()]
+        return [self._at(*place) for place in self._slots.masters()]
 
     def _at(self, host: str, port: int) -> Redis:
         if (host, port) not in self._clients:
@@ -163,11 +158,9 @@ class _ClusterNodes:
 
     async def renew(self) -> None:
         """Read the map of slots again."""
-        await self._map.aclose()
-        await self._map.initialize()
+        await self._slots.read()
 
     async def close(self) -> None:
         """Close every connection."""
         for client in self._clients.values():
             await client.aclose()
-        await self._map.aclose()

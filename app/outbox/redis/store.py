@@ -27,7 +27,7 @@ transaction). Every key of partition n begins with the tag `{c:n}`, so a script 
     {c:n}:wd         sorted set: pairs to be judged, by the instant they are due
     {c:n}:wt         hash: what became of pairs, by day, source, event name, destination and verdict
     {c:n}:c:<digest> the context of an order: until when, and the body; the server deletes it then
-    {c:meta}         hash: schema version, partitions, store (identity), kept secrets
+    {c:meta}         hash: schema version, partitions, store (identity), whole (every partition was made), kept secrets
     {c:meta}:sources, {c:meta}:destinations    sets of names
     {c:meta}:failovers    list: what was told again after the last failovers
     {c:meta}:book    hash: the lane book, note by name
