@@ -138,6 +138,21 @@ SPECS: tuple[Spec, ...] = (
         ("destination", "state", "currency"),
     ),
     Spec(
+        "ledger_difference",
+        Gauge,
+        "convey_ledger_difference_deliveries",
+        "Deliveries by which the ledger's counts of pending and dead differed from what was stored, when last "
+        f"checked: anything but 0 is a fault of ours. {SHARED}",
+        ("destination",),
+    ),
+    Spec(
+        "ledger_difference_money",
+        Gauge,
+        "convey_ledger_difference_money",
+        f"The same in money, in units of the currency; absent where nothing differed. {SHARED}",
+        ("destination", "currency"),
+    ),
+    Spec(
         "deliveries",
         Counter,
         "convey_deliveries_total",
@@ -306,6 +321,8 @@ class Metrics:
     ledger: Gauge
     ledger_queued_money: Gauge
     ledger_money: Gauge
+    ledger_difference: Gauge
+    ledger_difference_money: Gauge
     deliveries: Counter
     attempts: Counter
     attempt_duration: Histogram

@@ -21,9 +21,14 @@ STATES = (*(outcome.value for outcome in FINAL_OUTCOMES), "pending")
 def ledger(
     url: Url = DEFAULT_URL,
     key: Key = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Have the gateway count what is stored again, and compare.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the gateway's answer as JSON.")] = False,
 ) -> None:
     """Show the ledger of every destination and whether it closes. Ends with 1 when one does not.
+
+    With --check, what is pending and dead is counted again in the store, and a difference also ends with 1.
 
     queued = delivered + dead + expired + withdrawn + erased + pending
 
@@ -31,15 +36,18 @@ def ledger(
     """
     try:
         with Gateway(url, key) as gateway:
-            answer = gateway.ask("GET", "/v1/ledger", takes=frozenset({200}))
+            answer = gateway.ask("GET", f"/v1/ledger{'?check=true' if check else ''}", takes=frozenset({200}))
         rows = _rows(answer.get("destinations"))
+        differences = _differences(answer) if check else []
     except GatewayError as error:
         fail(str(error))
     if as_json:
         typer.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
     else:
         _show(rows)
-    if any(difference(terms) for _, _, terms in rows):
+        if check:
+            _show_check(answer["check"], differences)
+    if differences or any(difference(terms) for _, _, terms in rows):
         raise typer.Exit(FAILED)
 
 
@@ -58,6 +66,27 @@ def _rows(destinations: Any) -> list[tuple[str, str, dict[str, Decimal]]]:
     except (AttributeError, KeyError, TypeError, ValueError, InvalidOperation):
         raise GatewayError("the gateway's answer is not a ledger") from None
     return rows
+
+
+def _differences(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    check = answer.get("check")
+    found = check.get("differences") if isinstance(check, dict) else None
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise GatewayError("the gateway does not check its ledger: is it of an older version?")
+    return found
+
+
+def _show_check(check: Mapping[str, Any], differences: list[dict[str, Any]]) -> None:
+    out = console()
+    for each in differences:
+        unit = each.get("currency") or "deliveries"
+        words = (
+            f"{each.get('destination')}: the ledger counts {each.get('counted')} {unit} {each.get('state')}, "
+            f"{each.get('stored')} are stored"
+        )
+        out.print(printable(words))
+    number = f"{printable(check.get('deliveries'))} pending and dead counted again"
+    out.print(f"{number}: {len(differences)} difference(s)" if differences else f"{number}: the ledger is right")
 
 
 def _terms(account: Mapping[str, Any]) -> dict[str, Decimal]:

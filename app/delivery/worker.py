@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -15,6 +15,7 @@ from app.errors import StoreUnavailable
 from app.logs import wide_event
 from app.metrics import Metrics
 from app.outbox.port import LEDGER_STATES, QUEUED, Backlog, Ledger, Store
+from app.outbox.recount import Recount
 from app.outbox.room import NO_LIMITS, Limits
 
 log = logging.getLogger("convey.worker")
@@ -22,6 +23,8 @@ log = logging.getLogger("convey.worker")
 GAUGE_PERIOD = timedelta(seconds=2)
 SWEEP_PERIOD = timedelta(seconds=30)
 CHORE_PERIOD = timedelta(seconds=5)
+CHECK_PERIOD = timedelta(minutes=10)
+"""How often the ledger is held against what is stored."""
 
 
 class Worker:
@@ -60,6 +63,7 @@ class Worker:
             group.create_task(self._board.run(self._stopping), name="board")
             group.create_task(self._every(GAUGE_PERIOD, self.measure), name="gauges")
             group.create_task(self._every(SWEEP_PERIOD, self._sweep), name="sweep")
+            group.create_task(self._every(CHECK_PERIOD, self.check, is_later=True), name="check")
             for chore in self._chores:
                 group.create_task(self._every(CHORE_PERIOD, chore), name="chore")
 
@@ -99,13 +103,39 @@ class Worker:
             self._metrics.outbox_waiting_bytes.labels(name).set(waiting.bytes)
         self._metrics.outbox_bytes.set(self._store.size_bytes())
 
+    async def check(self) -> None:
+        """Hold the ledger against what is stored; what differs is told and stands in a gauge until it does no more."""
+        recount = await self._store.recount()
+        set_differences(self._metrics, recount, self.lanes)
+        for each in recount.differences:
+            wide_event(
+                log,
+                "ledger.difference",
+                level=logging.ERROR,
+                destination=each.destination,
+                state=each.state,
+                currency=each.currency,
+                counted=str(each.counted),
+                stored=str(each.stored),
+            )
+        wide_event(
+            log,
+            "ledger.checked",
+            level=logging.DEBUG,
+            deliveries=recount.deliveries,
+            unread=recount.unread,
+            differences=len(recount.differences),
+        )
+
     async def _sweep(self) -> None:
         await self._store.sweep()
 
-    async def _every(self, period: timedelta, do: Callable[[], Awaitable[None]]) -> None:
+    async def _every(self, period: timedelta, do: Callable[[], Awaitable[None]], *, is_later: bool = False) -> None:
         while not self._stopping.is_set():
             try:
-                await do()
+                if not is_later:
+                    await do()
+                is_later = False
             except StoreUnavailable as error:
                 wide_event(log, "worker.store_unavailable", level=logging.WARNING, detail=str(error))
             try:
@@ -121,6 +151,22 @@ def set_limits(metrics: Metrics, limits: Limits) -> None:
     for name, bound in limits.destinations.items():
         metrics.outbox_limit_entries.labels(name).set(bound.deliveries or 0)
         metrics.outbox_waiting_limit_bytes.labels(name).set(bound.bytes or 0)
+
+
+def set_differences(metrics: Metrics, recount: Recount, names: Iterable[str]) -> None:
+    """By how much the ledger and the store differ, as gauges: 0 for every destination where they do not."""
+    off = dict.fromkeys(names, Decimal(0))
+    for each in recount.differences:
+        if each.currency is None:
+            off[each.destination] = off.get(each.destination, Decimal(0)) + abs(each.by)
+        else:
+            off.setdefault(each.destination, Decimal(0))
+    metrics.ledger_difference_money.clear()
+    for name, number in off.items():
+        metrics.ledger_difference.labels(name).set(_number(number))
+    for each in recount.differences:
+        if each.currency is not None:
+            metrics.ledger_difference_money.labels(each.destination, each.currency).inc(_number(abs(each.by)))
 
 
 def set_ledger(metrics: Metrics, ledger: Ledger) -> None:

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from app.dedup.port import IdStore, PairStore
 from app.errors import FINAL_OUTCOMES, Outcome, Reason
 from app.model import Accepted, Budget, Delivery, Plan, Settlement, Verdict
+from app.outbox.recount import Recount
 from app.outbox.room import Waiting
 from app.outbox.shares import EVERYTHING, Choice
 
@@ -192,6 +193,14 @@ class Outbox(Protocol):
 
     async def ledger(self) -> Ledger:
         """The state counts, as of one instant."""
+
+    async def recount(self) -> Recount:
+        """Count again what is pending and dead, and compare it with the ledger.
+
+        Each part of the store as of one instant, in steps that hold nobody else up; it takes its time.
+
+        Raises: StoreUnavailable.
+        """
 
     async def backlog(self) -> Mapping[str, Backlog]:
         """What waits, per destination."""

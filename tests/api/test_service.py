@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -621,3 +623,49 @@ async def test_a_clock_that_runs_fast_is_taken_as_now(service: Service) -> None:
     (result,) = (await service.post(event)).json()["results"]
     assert "event_time_ahead" in {warning["code"] for warning in result["warnings"]}
     assert {each["outcome"] for each in result["destinations"].values()} == {"queued"}
+
+
+# --- the ledger's self-check ----------------------------------------------------------------------------------------
+
+
+async def test_the_ledger_is_checked_when_asked(service: Service) -> None:
+    await service.post(good())
+    plain = (await service.client.get("/v1/ledger")).json()
+    assert "check" not in plain
+    answer = (await service.client.get("/v1/ledger", params={"check": "true"})).json()
+    assert answer["check"] == {"deliveries": len(DESTINATIONS), "unread": 0, "differences": []}
+    spoil(service)
+    wrong = (await service.client.get("/v1/ledger", params={"check": "true"})).json()["check"]["differences"]
+    assert wrong == [
+        {"destination": "meta", "state": "pending", "currency": None, "counted": "3", "stored": "1"},
+    ]
+
+
+def spoil(service: Service) -> None:
+    """Count two pending deliveries of the first lane that are not there."""
+    with contextlib.closing(sqlite3.connect(service.folder / "convey.db", isolation_level=None, timeout=5)) as file:
+        lane = "SELECT id FROM lanes WHERE name = 'meta'"
+        file.execute(f"UPDATE counts SET deliveries = deliveries + 2 WHERE state = 'pending' AND lane = ({lane})")
+
+
+async def test_the_worker_tells_of_a_ledger_that_is_wrong(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    await service.post(good())
+    spoil(service)
+    caplog.set_level(logging.ERROR, "convey.worker")
+    worker = service.runtime._worker
+    await worker.check()
+    value = service.runtime.metrics.registry.get_sample_value
+    assert value("convey_ledger_difference_deliveries", {"destination": "meta"}) == 2
+    assert value("convey_ledger_difference_deliveries", {"destination": "tiktok"}) == 0
+    (line,) = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
+    assert {name: line[name] for name in ("event", "destination", "state", "counted", "stored")} == {
+        "event": "ledger.difference",
+        "destination": "meta",
+        "state": "pending",
+        "counted": "3",
+        "stored": "1",
+    }
+    with contextlib.closing(sqlite3.connect(service.folder / "convey.db", isolation_level=None, timeout=5)) as file:
+        file.execute("UPDATE counts SET deliveries = 1 WHERE state = 'pending' AND deliveries = 3")
+    await worker.check()
+    assert value("convey_ledger_difference_deliveries", {"destination": "meta"}) == 0

@@ -57,3 +57,27 @@ def test_an_answer_that_is_no_ledger(run, gateway, answer):
     done = _ledger(run, gateway, answer)
     assert done.exit_code == 1
     assert "not a ledger" in done.stderr
+
+
+def test_a_check_that_finds_nothing(run, gateway):
+    check = {"deliveries": 3, "unread": 0, "differences": []}
+    done = _ledger(run, gateway, _answer() | {"check": check}, "--check")
+    assert done.exit_code == 0, done.output
+    assert gateway.asked[0][1] == "/v1/ledger?check=true"
+    assert "3 pending and dead counted again: the ledger is right" in done.stdout
+
+
+def test_a_check_that_finds_a_difference(run, gateway):
+    off = {"destination": "meta", "state": "dead", "currency": None, "counted": "2", "stored": "1"}
+    check = {"deliveries": 3, "unread": 0, "differences": [off, off | {"currency": "EUR", "counted": "9.50"}]}
+    done = _ledger(run, gateway, _answer() | {"check": check}, "--check")
+    assert done.exit_code == 1
+    assert "meta: the ledger counts 2 deliveries dead, 1 are stored" in done.stdout
+    assert "meta: the ledger counts 9.50 EUR dead, 1 are stored" in done.stdout
+    assert "2 difference(s)" in done.stdout
+
+
+def test_a_gateway_that_cannot_check(run, gateway):
+    done = _ledger(run, gateway, _answer(), "--check")
+    assert done.exit_code == 1
+    assert "older version" in done.stderr

@@ -566,7 +566,7 @@ def read_book(database: Path, scratch: Path) -> Book:
             sums[name, state] = (count + 1, total + Decimal(amount or 0))
         book.from_rows = sums
         for lane, state, _currency, count, amount in connection.execute(
-            "SELECT lane, state, currency, deliveries, amount FROM counts"
+            "SELECT lane, state, currency, deliveries, amount FROM counts WHERE state <> 'purged'"
         ):
             held, total = book.from_counts.get((names[lane], state), (0, Decimal(0)))
             book.from_counts[names[lane], state] = (held + count, total + Decimal(amount or 0))

@@ -9,7 +9,7 @@ from tests.factories import FrozenClock
 pytest.register_assert_rewrite(
     *(
         f"tests.outbox.contract_{part}"
-        for part in ("accept", "ids", "lease", "settle", "dead", "journal", "survival", "room")
+        for part in "accept choice dead ids journal lease recount room settle survival".split()
     ),
     "tests.outbox.contract",
     "tests.outbox.model_based",

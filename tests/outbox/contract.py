@@ -21,6 +21,7 @@ from tests.outbox.contract_journal import Telling
 from tests.outbox.contract_lease import Claiming
 from tests.outbox.contract_memos import Minding
 from tests.outbox.contract_pairs import Pairing
+from tests.outbox.contract_recount import Recounting
 from tests.outbox.contract_settle import Settling
 from tests.outbox.contract_survival import Surviving
 from tests.outbox.support import BodyCount
@@ -32,6 +33,7 @@ class StoreContract(
     Claiming,
     Choosing,
     Settling,
+    Recounting,
     Dying,
     Telling,
     Remembering,

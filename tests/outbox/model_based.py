@@ -385,6 +385,12 @@ class StoreMachine(RuleBasedStateMachine):
             else:
                 each.state, each.attempts, each.ready_at, each.claim = PENDING, 0, self.now, None
                 each.is_bulk = True
+        recount = self.run(self.store.recount())
+        assert not recount.differences
+        assert recount.deliveries == sum(
+            each.state in {PENDING, Outcome.DEAD.value} and not each.is_purged
+            for each in self.model.deliveries.values()
+        )
 
     @rule(crash=st.booleans())
     def reopen(self, crash: bool) -> None:
@@ -444,6 +450,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self.model.deliveries[place].state = Outcome.DELIVERED.value
         self.ledger_agrees()
         self.backlog_agrees()
+        assert not self.run(self.store.recount()).differences
 
 
 def store_machine(make: Callable[[FrozenClock], Any]) -> type[StoreMachine]:

@@ -68,6 +68,17 @@ class RedisHarness:
         with_tag = [key.decode() for key in await self._store._link.command("KEYS", "{c:[0-9]*}:*")]
         return sorted(key for key in with_tag if key.split("}:", 1)[1] not in kinds)
 
+    async def miscount(self, name: str, state: str, currency: str, *, deliveries: int, units: int) -> None:
+        """Spoil a count of the ledger in the first partition."""
+        number = {"pending": 0, "dead": 2}[state]
+        for what, by in (("n", deliveries), ("u", units)):
+            self.server.command("HINCRBY", "{c:0}:n", f"{name}\t{number}\t{currency}\t{what}", str(by))
+
+    async def lose(self, name: str) -> None:
+        """Delete what is pending for a destination, and tell nobody."""
+        script = "for _, k in ipairs(redis.call('KEYS', '*}:r:' .. ARGV[1] .. '*')) do redis.call('DEL', k) end"
+        self.server.command("EVAL", script, "0", name)
+
     async def body_count(self) -> int:
         """How many event bodies are on the server."""
         script = "local n = 0; for _, k in ipairs(redis.call('KEYS', '*}:b:*')) do n = n + 1 end; return n"

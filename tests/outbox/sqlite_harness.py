@@ -62,12 +62,24 @@ class SqliteHarness:
         ((count,),) = self.look("SELECT count(*) FROM bodies")
         return int(count)
 
+    async def miscount(self, name: str, state: str, currency: str, *, deliveries: int, units: int) -> None:
+        """Spoil a count of the ledger on disk."""
+        self.change(
+            f"UPDATE counts SET deliveries = deliveries + {deliveries}, amount = CAST(amount + {units} AS TEXT) "
+            f"WHERE lane = (SELECT id FROM lanes WHERE name = '{name}') "
+            f"AND state = '{state}' AND currency = '{currency}'"
+        )
+
+    async def lose(self, name: str) -> None:
+        """Delete what is pending for a destination, and tell nobody."""
+        self.change(f"DELETE FROM deliveries WHERE lane = (SELECT id FROM lanes WHERE name = '{name}') AND state = 0")
+
     def look(self, query: str) -> list[tuple[Any, ...]]:
         """What the file answers to a query from beside the engine."""
         with closing(sqlite3.connect(self.path, timeout=5)) as connection:
             return connection.execute(query).fetchall()
 
     def change(self, statement: str) -> None:
-        """Change the file while no engine holds it."""
+        """Change the file from beside the engine."""
         with closing(sqlite3.connect(self.path, isolation_level=None, timeout=5)) as connection:
             connection.execute(statement)

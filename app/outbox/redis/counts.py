@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from app.outbox.port import LEDGER_STATES, PENDING, QUEUED, Account, Ledger
-from app.outbox.redis.records import MILLION, OUTCOMES, STATE_PENDING
+from app.outbox.redis.records import MILLION, OUTCOMES, STATE_PENDING, STATE_PURGED
 
+_PURGED = str(STATE_PURGED)
 _STATES = {"q": QUEUED, str(STATE_PENDING): PENDING} | {str(number): OUTCOMES[number].value for number in OUTCOMES}
 
 
@@ -17,6 +18,8 @@ def ledger_of(names: Iterable[str], partitions: Sequence[Sequence[bytes]]) -> Le
     for fields in partitions:
         for name, number in zip(fields[::2], fields[1::2], strict=True):
             destination, state, currency, what = name.decode().rsplit("\t", 3)
+            if state == _PURGED:
+                continue  # counted as dead
             key = (destination, state, currency, what)
             sums[key] = sums.get(key, 0) + int(number)
     every = {key[0] for key in sums}.union(names)

@@ -17,8 +17,8 @@ transaction). Every key of partition n begins with the tag `{c:n}`, so a script 
     {c:n}:x:<dest>   sorted set: dead letters by the instant they died
     {c:n}:o          hash: dest -> no number up to this one is in `s` there, for the age of the oldest
     {c:n}:n          hash: the ledger; "dest TAB state TAB currency TAB what" -> deliveries (n), whole units (u),
-                     millionths (m); both money counts are exact to 9.2e18; "dest TAB 0 TAB TAB b" -> bytes of the
-                     hashed events pending there
+                     millionths (m); both money counts are exact to 9.2e18; state 6 counts the purged among the
+                     dead; "dest TAB 0 TAB TAB b" -> bytes of the hashed events pending there
     {c:n}:i:<b>      hash of event ids: 8 bytes of digest -> numbers of the events under it; beside them what else the
                      id is remembered for: {until, name} and whose it is, of a minted id; and the marks and states of
                      its destinations too, of an event the journal forgot
@@ -57,6 +57,7 @@ from app.errors import Outcome, StoreUnavailable, StoreVanished
 from app.model import Accepted, Delivery, Plan, Settlement, from_epoch
 from app.outbox.address import Address, parse_url
 from app.outbox.port import PENDING, Backlog, DeadFilter, DeadLetter, DeadPage, EventState, Ledger, Memo, Note
+from app.outbox.recount import Recount
 from app.outbox.redis import accept, book, boot, claims, contexts, ids, journal, memos
 from app.outbox.redis import letters as dead
 from app.outbox.redis.claims import Claims, claim_item
@@ -66,6 +67,7 @@ from app.outbox.redis.nodes import nodes_of
 from app.outbox.redis.pairs import RedisPairs
 from app.outbox.redis.places import from_us
 from app.outbox.redis.recall import Recall
+from app.outbox.redis.recount import recount
 from app.outbox.redis.turns import Turns
 from app.outbox.redis.watch import PERIOD_S, Watch
 from app.outbox.room import Waiting
@@ -302,6 +304,10 @@ class RedisStore:
     async def ledger(self) -> Ledger:
         """See `Outbox.ledger`."""
         return ledger_of(self._destinations, await self._link.everywhere("counts", []))
+
+    async def recount(self) -> Recount:
+        """See `Outbox.recount`."""
+        return await recount(self._link, self._destinations)
 
     async def backlog(self) -> Mapping[str, Backlog]:
         """See `Outbox.backlog`."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from app.outbox.port import LEDGER_STATES, PENDING, QUEUED, Account, Ledger
+from app.outbox.recount import PURGED
 from app.outbox.room import DELIVERY_BYTES, Waiting
 
 Money = tuple[str, Decimal] | None
@@ -38,6 +39,10 @@ class Delta:
         """Count one delivery, whose event's body has `size` bytes, out of `old` and into `new`."""
         self._add(lane, old, money, size, -1)
         self._add(lane, new, money, size, 1)
+
+    def purge(self, lane: int, money: Money) -> None:
+        """Note that a dead letter's event is deleted: it stays counted as dead."""
+        self._add(lane, PURGED, money, 0, 1)
 
     def _add(self, lane: int, state: str, money: Money, size: int, sign: int) -> None:
         key = (lane, state, money[0] if money else "")
@@ -113,7 +118,7 @@ class Counts:
             deliveries = dict.fromkeys((QUEUED, *LEDGER_STATES), 0)
             money: dict[str, dict[str, Decimal]] = {}
             for (of, state, currency), (number, total) in self._kept.items():
-                if of != lane:
+                if of != lane or state == PURGED:
                     continue
                 deliveries[state] += number
                 if currency:

@@ -149,7 +149,9 @@ def end(
         statement = _PURGE if bulk is None else _REPLAY
         for currency, amount, size in connection.execute(statement, (now, queue, event, lane)).fetchall():
             done.append(event)
-            if bulk is not None:
+            if bulk is None:
+                delta.purge(lane, money_of(currency, amount))
+            else:
                 delta.move(lane, Outcome.DEAD, PENDING, money_of(currency, amount), size)
                 woken.add(letter.destination)
     return len(done), drop_bodies(connection, done) if bulk is None else set(), woken

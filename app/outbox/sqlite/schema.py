@@ -13,7 +13,7 @@
     pairs         events both sides may report: when each is to be judged, and what it was counted as
     sightings     one row per side that reported such an event
     tallies       what became of pairs, by day, source, event name, destination and verdict
-    counts        the ledger: (lane, state, currency) -> deliveries and amount
+    counts        the ledger: (lane, state, currency) -> deliveries and amount; `purged` beside the states
 
 `deliveries` is indexed by (queue, ready_at) among the pending only, so a claim reads what it takes and nothing else,
 however many wait behind it and however many settled rows the journal keeps. `events` is the registry of ids as well:

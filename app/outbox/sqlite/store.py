@@ -30,6 +30,7 @@ from app.outbox.port import (
     Memo,
     Note,
 )
+from app.outbox.recount import Recount
 from app.outbox.room import NO_LIMITS, Full, Limits, Waiting
 from app.outbox.shares import EVERYTHING, Choice
 from app.outbox.sqlite import book, claims, contexts, dead, memos, pairs, queries, schema
@@ -37,6 +38,7 @@ from app.outbox.sqlite.accept import Acceptance, Call, Prepared, Warm, find, fro
 from app.outbox.sqlite.counts import Counts, Delta
 from app.outbox.sqlite.files import FileLock, is_disk_low, is_same_file, refuse_network_file_system
 from app.outbox.sqlite.queues import Queues, next_ready
+from app.outbox.sqlite.recount import recount
 from app.outbox.sqlite.writer import GroupWriter
 
 T = TypeVar("T")
@@ -310,6 +312,13 @@ class SqliteStore:
 
     def _ledger(self, _connection: sqlite3.Connection, calls: Sequence[None]) -> Answers[Ledger]:
         return [self._counts.ledger(self._names)] * len(calls), None
+
+    async def recount(self) -> Recount:
+        """See `Outbox.recount`: all of it as of one instant, on a connection and in a thread of its own."""
+        try:
+            return await asyncio.to_thread(recount, _connect(self._path, read_only=True), dict(self._names))
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"the store cannot be read: {type(error).__name__}") from error
 
     async def backlog(self) -> Mapping[str, Backlog]:
         """See `Outbox.backlog`."""

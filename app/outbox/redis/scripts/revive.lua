@@ -35,6 +35,7 @@ for _, item in ipairs(input[2]) do
       count(dest, DEAD, -1, item[5], item[6], item[7], 0)
       count(dest, PENDING, 1, item[5], item[6], item[7], item[8])
     else
+      count(dest, PURGED, 1, item[5], item[6], item[7], 0)
       local state = string.byte(event, from)
       last = string.char(state - DEAD + PURGED) .. string.sub(event, from + 1, to)
     end
