@@ -61,6 +61,7 @@ async def _open(
             partitions=config.partitions,
             allow_weak=config.allow_weak,
             answer_within=config.answer_within,
+            limits=limits,
         )
     return await SqliteStore.open(
         config.path,

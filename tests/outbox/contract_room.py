@@ -171,6 +171,7 @@ class Filling(Bounded):
         store = harness._store
         await accept(store, plan("ORD-1"))
         await accept(store, plan("ORD-2", ("meta",)))
+        await store.ledger()  # looks at what waits, on every engine
         before = dict(store.waiting())
         await harness.close()
         store = await harness.open(limits=Limits(None, {"meta": Bound(deliveries=2)}))

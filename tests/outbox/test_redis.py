@@ -12,13 +12,16 @@ import msgspec
 import pytest
 
 from app.dedup.port import IdKey
-from app.errors import Status, StoreMismatch, StoreUnavailable
+from app.errors import Status, StoreFull, StoreMismatch, StoreUnavailable
+from app.outbox.recount import Recount
 from app.outbox.redis import RedisStore
 from app.outbox.redis.accept import LATE, NEW, TENTATIVE, Item, Reserved, acceptance, reservation
 from app.outbox.redis.link import META
+from app.outbox.room import Bound, Limits
 from tests.factories import DESTINATIONS, FrozenClock, plan
 from tests.outbox.contract import StoreContract
 from tests.outbox.contract_choice import Choosing
+from tests.outbox.contract_room import Filling
 from tests.outbox.model_based import store_machine
 from tests.outbox.redis_harness import RedisHarness, WipedRedis
 from tests.outbox.support import (
@@ -26,6 +29,7 @@ from tests.outbox.support import (
     HOUR,
     LEASE,
     LIMIT_S,
+    SECOND,
     BodyCount,
     Bounded,
     Engine,
@@ -79,7 +83,7 @@ def reopen(harness: RedisHarness) -> Reopen:
     return harness.reopen
 
 
-class TestRedisContract(StoreContract):
+class TestRedisContract(StoreContract, Filling):
     """The promises every engine keeps, over several partitions; the model has one."""
 
     voids_leases_on_open = False
@@ -278,3 +282,46 @@ class TestRedisRegistry(Bounded):
 TestRedisModel = store_machine(WipedRedis).TestCase
 if find_binary() is None and is_optional():
     TestRedisModel = pytest.mark.skip(reason=HOW_TO_GET_IT)(TestRedisModel)
+
+
+class TestRedisRoom(Bounded):
+    """Limits that several processes hold to."""
+
+    async def test_what_others_accept_is_noticed_soon(
+        self, harness: RedisHarness, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("app.outbox.redis.room.LOOK_S", 0.02)
+        limits = Limits(None, {"meta": Bound(deliveries=5)})
+        first = await harness.open(limits=limits)
+        second = await RedisStore.open(harness.server.url, destinations=DESTINATIONS, now=clock.now, limits=limits)
+        try:
+            for number in range(5):
+                await accept(second, plan(f"ORD-{number}", ("meta",)))
+            with pytest.raises(StoreFull) as caught:
+                while True:
+                    await accept(first, plan("ORD-0", ("meta",)))
+                    await accept(first, plan(f"MORE-{clock.advance(SECOND)}", ("meta",)))
+            assert caught.value.limit == "destinations.meta.max_waiting"
+            assert (await accept(first, plan("ORD-0", ("meta",)))).status is Status.DUPLICATE
+            await deliver_all(first, "meta")
+            while isinstance((await together(partial(accept, second, plan("LAST", ("meta",)))))[0], StoreFull):
+                await anyio.sleep(0.01)
+        finally:
+            await second.close()
+
+
+class TestRedisRecount(Bounded):
+    """A self-check that holds no server up."""
+
+    async def test_where_too_much_lies_only_the_number_is_compared(
+        self, harness: RedisHarness, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("app.outbox.redis.recount.READ_AT_ONCE", 1)
+        store = await harness.open(partitions=1)
+        await store.accept([plan(f"ORD-{number}", ("meta",), money=("EUR", "1")) for number in range(3)])
+        await accept(store, plan("ORD-9", ("tiktok",), money=("EUR", "1")))
+        assert await store.recount() == Recount(4, (), 3)
+        await harness.miscount("meta", "pending", "EUR", deliveries=1, units=7)
+        await harness.miscount("tiktok", "pending", "EUR", deliveries=0, units=7)
+        found = [(each.destination, each.currency) for each in (await store.recount()).differences]
+        assert found == [("meta", None), ("tiktok", "EUR")]

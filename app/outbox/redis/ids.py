@@ -196,3 +196,15 @@ class Sweep:
             per_partition.setdefault(partition, []).append((*entry, is_kept))
         calls = [Call("forget", partition, encode(items)) for partition, items in per_partition.items()]
         return sum(await self._link.all(calls))
+
+
+async def read(link: Link, key: IdKey) -> MintedId | None:
+    """The id of `key`, or None when none is remembered.
+
+    Raises:
+        StoreUnavailable: A server does not answer.
+    """
+    (known,) = await resolve(link, [Minting(key, None, from_epoch(0))], durable=False)
+    if isinstance(known, StoreUnavailable):
+        raise known
+    return known

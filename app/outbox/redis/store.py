@@ -54,7 +54,7 @@ from typing import Any, TypeVar
 
 from app.dedup.port import IdKey, KeptContext, MintedId
 from app.errors import Outcome, StoreUnavailable, StoreVanished
-from app.model import Accepted, Delivery, Plan, Settlement, from_epoch
+from app.model import Accepted, Delivery, Plan, Settlement
 from app.outbox.address import Address, parse_url
 from app.outbox.port import PENDING, Backlog, DeadFilter, DeadLetter, DeadPage, EventState, Ledger, Memo, Note
 from app.outbox.recount import Recount
@@ -68,9 +68,10 @@ from app.outbox.redis.pairs import RedisPairs
 from app.outbox.redis.places import from_us
 from app.outbox.redis.recall import Recall
 from app.outbox.redis.recount import recount
+from app.outbox.redis.room import Room
 from app.outbox.redis.turns import Turns
 from app.outbox.redis.watch import PERIOD_S, Watch
-from app.outbox.room import Waiting
+from app.outbox.room import NO_LIMITS, Limits, Waiting
 from app.outbox.shares import EVERYTHING, Choice
 
 T = TypeVar("T")
@@ -90,8 +91,11 @@ EVENT_BYTES = 900
 class RedisStore:
     """See `app.outbox.port` for what each method promises."""
 
-    def __init__(self, link: Link, reopen: Callable[[], Coroutine[Any, Any, None]], retention: timedelta) -> None:
+    def __init__(
+        self, link: Link, reopen: Callable[[], Coroutine[Any, Any, None]], retention: timedelta, limits: Limits
+    ) -> None:
         self._link = link
+        self._room = Room(link, limits)
         self._reopen = reopen
         self._retention = retention
         self._destinations: set[str] = set()
@@ -125,6 +129,7 @@ class RedisStore:
         partitions: int | None = None,
         allow_weak: bool = False,
         answer_within: timedelta = timedelta(seconds=5),
+        limits: Limits = NO_LIMITS,
     ) -> RedisStore:
         """The store on the servers of `where`, with a lane for each of `destinations`. Leases of others stay.
 
@@ -152,7 +157,7 @@ class RedisStore:
             link.durability = await boot.check_servers(link, durability, replicas, allow_weak, int(timeout_s * 800))
             await link.load()
             await prepare()
-            store = cls(link, prepare, journal_retention)
+            store = cls(link, prepare, journal_retention, limits)
             await store._learn()
             await store._watch.look()
             store._watching = asyncio.get_running_loop().create_task(store._look_on(), name="convey-redis-watch")
@@ -217,10 +222,13 @@ class RedisStore:
         """See `Outbox.accept`."""
         if not plans:
             return ()
+        if full := await self._room.full():
+            plans = await self._room.fit(plans, full)
         items = [accept.Item.of(plan) for plan in plans]
         await self._know_sources({plan.id_request.source for plan in plans})
         accepted = await self._accepts.do(items)
         self._recall.accepted(items, accepted)
+        self._room.accepted(items, accepted)
         self._size += sum(len(item.encoded.basket) + EVENT_BYTES for item in items)
         self._wake({planned.destination for plan in plans for planned in plan.deliveries})
         return accepted
@@ -303,7 +311,9 @@ class RedisStore:
 
     async def ledger(self) -> Ledger:
         """See `Outbox.ledger`."""
-        return ledger_of(self._destinations, await self._link.everywhere("counts", []))
+        counts = await self._link.everywhere("counts", [])
+        self._room.learn(counts)
+        return ledger_of(self._destinations, counts)
 
     async def recount(self) -> Recount:
         """See `Outbox.recount`."""
@@ -340,6 +350,7 @@ class RedisStore:
     async def replay(self, letters: Sequence[DeadLetter]) -> int:
         """See `Outbox.replay`."""
         done = await self._whole(dead.end(self._link, letters, is_replay=True))
+        self._room.forget()
         self._wake({each.destination for each in letters})
         return done
 
@@ -401,10 +412,7 @@ class RedisStore:
 
     async def read(self, key: IdKey) -> MintedId | None:
         """See `IdStore.read`."""
-        (known,) = await ids.resolve(self._link, [ids.Minting(key, None, from_epoch(0))], durable=False)
-        if isinstance(known, StoreUnavailable):
-            raise known
-        return known
+        return await ids.read(self._link, key)
 
     async def keep_contexts(self, kept: Sequence[KeptContext]) -> None:
         """See `IdStore.keep_contexts`."""
@@ -448,6 +456,8 @@ class RedisStore:
             await self._learn()
             raise StoreVanished("the data of the store had vanished from the server: an empty one was begun")
         await self._learn()
+        if (full := (await self._room.full()).store) is not None:
+            raise full
 
     async def unroutable(self, destinations: Collection[str]) -> Mapping[str, int]:
         """See `Store.unroutable`."""
@@ -466,8 +476,8 @@ class RedisStore:
         return bytes(kept)
 
     def waiting(self) -> Mapping[str, Waiting]:
-        """See `Store.waiting`."""
-        return {}
+        """See `Store.waiting`: as of the last look at the store, which `ledger` takes, too."""
+        return self._room.waiting
 
     def size_bytes(self) -> int:
         """See `Store.size_bytes`: the memory of the servers at the last probe, and what was accepted since."""
