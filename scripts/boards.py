@@ -327,6 +327,27 @@ SATURATION = Board(
             },
         ),
         Panel(
+            "Room of each destination",
+            "Share of what may wait for a destination, by number and by size.",
+            "percentunit",
+            {
+                "{{destination}} deliveries": "sum by (destination) (max by (destination, state) "
+                f"(convey_outbox_entries{{{T}}})) "
+                f"/ max by (destination) (convey_outbox_limit_entries{{{T}}} > 0)",
+                "{{destination}} bytes": f"max by (destination) (convey_outbox_waiting_bytes{{{T}}}) "
+                f"/ max by (destination) (convey_outbox_waiting_limit_bytes{{{T}}} > 0)",
+                "all deliveries": f"sum(max by (destination, state) (convey_outbox_entries{{{T}}})) "
+                f"/ max(convey_outbox_total_limit_entries{{{T}}} > 0)",
+            },
+            0.8,
+        ),
+        Panel(
+            "Events refused",
+            "Answered 503 because nothing more could be kept, by the limit that was reached. Callers post them again.",
+            "ops",
+            {"{{limit}}": f"sum by (limit) (rate(convey_refused_events_total{{{T}}}[{R}]))"},
+        ),
+        Panel(
             "Accepted and delivered",
             "While more is queued than settled, the backlog grows.",
             "ops",
@@ -354,6 +375,20 @@ SATURATION = Board(
             "percentunit",
             {"{{pod}}{{instance}}": f"process_open_fds{{{T}}} / process_max_fds{{{T}}}"},
             0.8,
+        ),
+        Panel(
+            "Time left of access tokens",
+            "OAuth access tokens are renewed well before they end.",
+            "s",
+            {"{{destination}}":
+             f"max by (destination) (convey_token_expiry_timestamp_seconds{{{T}}} > 0) - time()"},
+        ),
+        Panel(
+            "Stores found empty",
+            "Times a process found the data of its store gone, per hour. Anything but 0 is lost work.",
+            "short",
+            {"found empty": f"sum(increase(convey_store_vanished_total{{{T}}}[1h]))"},
+            1,
         ),
         Panel(
             "Lanes' last turn",
