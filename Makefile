@@ -62,10 +62,21 @@ chaos: $(VENV)/.dev  ## break many processes, Redis, a Sentinel group and a clus
 bench: $(VENV)/.dev  ## CPU per event against a straight-line script, accept rate against an empty 202
 	$(BIN)/python -m bench.run
 
+live-alerts: $(VENV)/.dev  ## make each alert fire in a Prometheus of our own; two minutes
+	@sh scripts/get_redis.sh >/dev/null
+	@sh scripts/get_tools.sh prometheus >/dev/null
+	$(BIN)/python -m tests.ops.live.alerts
+
+pictures: $(VENV)/.dev  ## draw the dashboards of a gateway under load and faults, for the docs; four minutes
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/plots.txt
+	@sh scripts/get_tools.sh prometheus >/dev/null
+	$(BIN)/python -m tests.ops.live.pictures
+
 lock: | $(BIN)/python  ## resolve the locked requirements anew
 	$(BIN)/python -m pip install --quiet 'uv>=0.13,<0.14'
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet -o requirements/runtime.txt
 	$(BIN)/uv pip compile requirements/build.in --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet -o requirements/build.txt
+	$(BIN)/uv pip compile pyproject.toml --group plots --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet -o requirements/plots.txt
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet -o requirements/dev.txt
 
 clean:  ## remove the environment and every cache

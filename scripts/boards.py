@@ -53,7 +53,7 @@ EDGE = Board(
         ),
         Panel(
             "Invalid events by source",
-            "Share of a source's events that cannot be taken. GET /v1/rejects and the caller's answers say why.",
+            "Share of a source's events that cannot be taken. The caller's answers say why.",
             "percentunit",
             {"{{source}}": share(
                 f'sum by (source) (rate(convey_events_total{{{S},status="invalid"}}[{R}]))',

@@ -142,6 +142,8 @@ def _defaults(panel: Panel) -> dict[str, Any]:
         "color": {"mode": "palette-classic" if panel.kind == "timeseries" else "thresholds"},
         "thresholds": {"mode": "absolute", "steps": steps},
     }
+    if panel.kind == "stat" and panel.unit == "short":
+        defaults["decimals"] = 0  # increases are extrapolated: there is no half a conflict
     if panel.kind == "timeseries":
         defaults["custom"] = {
             "lineWidth": 1,

@@ -8,6 +8,7 @@ import typer
 
 from app import __version__
 from app.cli.audit import audit_app
+from app.cli.backup import backup, restore
 from app.cli.config import config_app
 from app.cli.dead_letters import dead_letters_app
 from app.cli.explain import explain
@@ -35,6 +36,8 @@ app.command("ledger")(ledger)
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(audit_app, name="audit")
 app.add_typer(keys_app, name="keys")
+app.command("backup")(backup)
+app.command("restore")(restore)
 
 
 @app.command("demo")
