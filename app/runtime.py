@@ -121,7 +121,7 @@ class Runtime:
                 types={destination.name: destination.type for destination in settings.destinations},
                 works_lanes=role.works_lanes,
             )
-            sender = Sender(token_expires=metrics.set_token_expiry)
+            sender = Sender(outbound=settings.outbound.outbound(), token_expires=metrics.set_token_expiry)
             salt = await store.keep_secret("credentials", lambda: secrets.token_bytes(32))
             runtime = cls(settings, role, store, sender, metrics, now or utc_now, health or Health(), salt)
             if role.works_lanes:

@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from app.config import consent, sections, source, store  # noqa: E402
+from app.config import consent, outbound, sections, source, store  # noqa: E402
 from app.destinations.registry import destinations  # noqa: E402
 from app.units import SIZE_PATTERN, spell_duration, spell_size  # noqa: E402
 from scripts import dashboards  # noqa: E402
@@ -75,6 +75,7 @@ def configuration() -> str:
         ("logging", sections.LoggingConfig),
         ("store", store.StoreConfig),
         ("consent", consent.ConsentConfig),
+        ("outbound", outbound.OutboundConfig),
     ):
         parts.append(_section(name, model, f"{name}."))
     parts.append(_section("sources", source.SourceConfig, "sources[]."))

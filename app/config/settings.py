@@ -18,6 +18,7 @@ from app.config.consent import (
     summary_of,
 )
 from app.config.faults import faults_of, unknown_key
+from app.config.outbound import OutboundConfig
 from app.config.sections import (
     HEAD_FIELDS,
     DestinationHead,
@@ -41,6 +42,7 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
     "logging": LoggingConfig,
     "store": StoreConfig,
     "consent": ConsentConfig,
+    "outbound": OutboundConfig,
 }
 _TOP = frozenset({*SECTIONS, "sources", "destinations"})
 _MASK = "********"
@@ -121,6 +123,7 @@ class Settings:
     logging: LoggingConfig
     store: StoreConfig
     consent: ConsentConfig
+    outbound: OutboundConfig
     sources: tuple[SourceConfig, ...]
     destinations: tuple[DestinationConfig, ...]
     disabled: tuple[str, ...] = ()
@@ -211,11 +214,13 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     assert isinstance(sections["server"], ServerConfig)
     assert isinstance(sections["logging"], LoggingConfig)
     assert isinstance(sections["consent"], ConsentConfig)
+    assert isinstance(sections["outbound"], OutboundConfig)
     return Settings(
         server=sections["server"],
         logging=sections["logging"],
         store=store,
         consent=sections["consent"],
+        outbound=sections["outbound"],
         sources=tuple(part.value for part in sources if part.value is not None),
         destinations=tuple(lane for _, lane in parts if lane is not None),
         disabled=tuple(part.name for part, lane in parts if lane is None and part.name is not None),

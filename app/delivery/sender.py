@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from app import __version__
+from app.delivery.outbound import Outbound
 from app.delivery.tokens import Token, TokenSource
 from app.errors import Reason
 from app.model import HttpCall, HttpReply, NoReply
@@ -40,16 +41,21 @@ class Sender:
     def __init__(
         self,
         transport: httpx.AsyncBaseTransport | None = None,
+        outbound: Outbound | None = None,
         token_expires: Callable[[str, datetime], None] = lambda _destination, _expires_at: None,
     ) -> None:
-        """`token_expires` is told, per destination, when the access token in use ends."""
-        self._tokens = TokenSource()
+        """`outbound` is the way out, as the environment says when absent.
+
+        `token_expires` is told, per destination, when the access token in use ends.
+        """
+        options = (outbound or Outbound()).client_options()
+        self._tokens = TokenSource(options=options)
         self._token_expires = token_expires
         limits = httpx.Limits(max_connections=200, max_keepalive_connections=50, keepalive_expiry=30)
         if transport is None:
             # Plain http goes to loopback only (base_url allows nothing else): never through a proxy.
             plain = httpx.AsyncHTTPTransport(limits=limits)
-            self._client = httpx.AsyncClient(limits=limits, mounts={"http://": plain}, cookies=_no_cookies())
+            self._client = httpx.AsyncClient(limits=limits, mounts={"http://": plain}, cookies=_no_cookies(), **options)
         else:
             self._client = httpx.AsyncClient(transport=transport, cookies=_no_cookies())
 

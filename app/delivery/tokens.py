@@ -58,11 +58,16 @@ class _Held:
 class TokenSource:
     """The tokens of every credential in use. A replaced secret is another credential, and gets its own token."""
 
-    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`options` go to the HTTP client: `app.delivery.outbound` makes them."""
         self._now = now
         self._held: OrderedDict[TokenFor, _Held] = OrderedDict()
         plain = httpx.HTTPTransport()  # plain http goes to loopback only: never through a proxy
-        self._client = httpx.Client(timeout=CALL_TIMEOUT_S, mounts={"http://": plain})
+        self._client = httpx.Client(timeout=CALL_TIMEOUT_S, mounts={"http://": plain}, **(options or {}))
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="convey-token")
 
     async def get(self, auth: TokenFor) -> Token | NoReply:

@@ -55,7 +55,15 @@ def test_what_is_spelled_is_read_back(number):
 
 def test_the_schema_has_every_section_and_every_type():
     schema = json_schema()
-    assert set(schema["properties"]) == {"server", "logging", "store", "consent", "sources", "destinations"}
+    assert set(schema["properties"]) == {
+        "server",
+        "logging",
+        "store",
+        "consent",
+        "outbound",
+        "sources",
+        "destinations",
+    }
     [acme] = schema["properties"]["destinations"]["items"]["oneOf"]
     assert acme["properties"]["type"] == {"const": "acme"}
     assert acme["required"] == ["name", "type", "pixel_id", "access_token"]
