@@ -21,7 +21,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app import __version__
-from app.api import audit, contexts, dead_letters, event_ids, events, explain, health, ledger, problems, receipts
+from app.api import (
+    audit,
+    contexts,
+    dead_letters,
+    event_ids,
+    events,
+    explain,
+    health,
+    ledger,
+    problems,
+    proofs,
+    receipts,
+)
 from app.api.connection import BoundedProtocol
 from app.api.guards import Guard, KeyRing
 from app.api.health import Health
@@ -63,6 +75,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.pairs = runtime.store.pairs
     app.state.memos = runtime.store
     app.state.asked_later = runtime.asked_later
+    app.state.proofs = runtime.store.proofs
     app.state.policies = runtime.policies
     app.state.receipt_limits = receipts.ReceiptLimits(
         {source.name: source.receipts_per_minute for source in runtime.settings.sources}
@@ -72,7 +85,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.max_events = server.max_events
     app.state.strict_sources = runtime.strict_sources
     modules = (
-        (explain, events, event_ids, contexts, receipts, dead_letters, ledger, audit, health)
+        (explain, events, event_ids, contexts, receipts, dead_letters, ledger, audit, proofs, health)
         if runtime.role.takes_events
         else (health,)
     )

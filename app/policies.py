@@ -26,8 +26,8 @@ def principals(settings: Settings) -> dict[str, Principal]:
     }
 
 
-def source_policy(settings: Settings, source: SourceConfig) -> SourcePolicy:
-    """What the configuration says about one source, as the pipeline reads it."""
+def source_policy(settings: Settings, source: SourceConfig, proof_key: bytes) -> SourcePolicy:
+    """What the configuration says about one source, as the pipeline reads it; `proof_key` is the store's own."""
     known = known_destinations()
     return SourcePolicy(
         name=source.name,
@@ -44,6 +44,7 @@ def source_policy(settings: Settings, source: SourceConfig) -> SourcePolicy:
         dedup_window=source.dedup_window,
         has_pixel=source.pixel,
         consent=settings.consent_of(source),
+        proof_key=proof_key,
         leak_policy=source.leak_policy,
         sends_conflicts=source.on_conflict == "send",
         event_id_template=source.event_id_template,

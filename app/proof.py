@@ -58,9 +58,8 @@ def decode_proof(body: bytes) -> ConsentProof:
 
 
 class KeptProof(msgspec.Struct, frozen=True):
-    """A proof as a store gives it back, with the event it belongs to. `position` orders proofs as they were kept."""
+    """A proof as a store gives it back, with the event it belongs to."""
 
-    position: str
     source: str
     event_name: str
     event_id: str

@@ -33,6 +33,8 @@ log = logging.getLogger("convey.runtime")
 
 READINESS_PERIOD_S = 2.0
 SECRET_PERIOD_S = 1.0
+PROOF_KEY = "consent-proof"
+"""The name under which the store keeps the key that consent strings are digested with."""
 
 
 class Runtime:
@@ -48,8 +50,9 @@ class Runtime:
         now: Callable[[], datetime],
         health: Health,
         salt: bytes,
+        proof_key: bytes,
     ) -> None:
-        """`salt` is the store's own, under which credentials are told apart."""
+        """`salt` and `proof_key` are the store's own: what credentials and consent strings are digested with."""
         self._salt = salt
         self.settings = settings
         self.role = role
@@ -61,7 +64,7 @@ class Runtime:
         self.now = now
         kinds = destinations()
         self.asked_later = tuple(lane.name for lane in settings.destinations if kinds[lane.type].later is not None)
-        self.policies = {source.name: source_policy(settings, source) for source in settings.sources}
+        self.policies = {source.name: source_policy(settings, source, proof_key) for source in settings.sources}
         self.ingest = Ingest(store, store, store.pairs, self.policies, metrics, now)
         own = settings.destinations if role.works_lanes else ()
         self.health = health
@@ -111,7 +114,7 @@ class Runtime:
         check_role(settings, role)
         names = [destination.name for destination in settings.destinations]
         limits = backlog_limits(settings)
-        async with opened(settings.store, names, now, stop, limits) as store:
+        async with opened(settings.store, names, now, stop, limits, settings.consent.proof_retention) as store:
             await refuse_unroutable(store, [*names, *settings.disabled])
             metrics = Metrics(
                 __version__,
@@ -123,7 +126,8 @@ class Runtime:
             )
             sender = Sender(outbound=settings.outbound.outbound(), token_expires=metrics.set_token_expiry)
             salt = await store.keep_secret("credentials", lambda: secrets.token_bytes(32))
-            runtime = cls(settings, role, store, sender, metrics, now or utc_now, health or Health(), salt)
+            proof_key = await store.keep_secret(PROOF_KEY, lambda: secrets.token_bytes(32))
+            runtime = cls(settings, role, store, sender, metrics, now or utc_now, health or Health(), salt, proof_key)
             if role.works_lanes:
                 runtime.health.expect(runtime._worker.lanes)
                 await runtime._worker.measure()

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from app.config import StoreConfig
 from app.errors import StoreMismatch, StoreUnavailable
@@ -30,6 +30,7 @@ async def opened(
     now: Callable[[], datetime] | None,
     stop: asyncio.Event | None = None,
     limits: Limits = NO_LIMITS,
+    proof_retention: timedelta = timedelta(days=730),
 ) -> AsyncIterator[Store]:
     """The store, with a lane for each of `destinations`; closed on leaving, whatever happened. Holds to `limits`.
 
@@ -40,7 +41,9 @@ async def opened(
         StoreMismatch: It cannot be used as it is, however long one waits.
         StoreUnavailable: It was not there in time.
     """
-    store = await _patiently(lambda: _open(config, destinations, now, limits), config, stop or asyncio.Event())
+    store = await _patiently(
+        lambda: _open(config, destinations, now, limits, proof_retention), config, stop or asyncio.Event()
+    )
     try:
         yield store
     finally:
@@ -48,7 +51,11 @@ async def opened(
 
 
 async def _open(
-    config: StoreConfig, destinations: Sequence[str], now: Callable[[], datetime] | None, limits: Limits
+    config: StoreConfig,
+    destinations: Sequence[str],
+    now: Callable[[], datetime] | None,
+    limits: Limits,
+    proof_retention: timedelta,
 ) -> Store:
     if config.is_shared:
         return await RedisStore.open(
@@ -56,6 +63,7 @@ async def _open(
             destinations=destinations,
             now=now,
             journal_retention=config.journal_retention,
+            proof_retention=proof_retention,
             durability=config.durability,
             replicas=config.replicas,
             partitions=config.partitions,
@@ -68,6 +76,7 @@ async def _open(
         destinations=destinations,
         now=now or utc_now,
         journal_retention=config.journal_retention,
+        proof_retention=proof_retention,
         synchronous="OFF" if config.durability == "memory" else "FULL",
         max_bytes=config.max_bytes,
         limits=limits,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api import audit, contexts, dead_letters, event_ids, events, explain, health, ledger, receipts
+from app.api import audit, contexts, dead_letters, event_ids, events, explain, health, ledger, proofs, receipts
 from app.api.problems import TITLES
 from app.errors import REASONS
 from app.event_names import STANDARD_EVENTS
@@ -57,6 +57,7 @@ def api_page() -> str:
         "explainEvents": "ingest",
         "getEvent": "read",
         "findEvents": "read",
+        "exportConsentProofs": "read",
         "mintEventId": "ingest",
         "getEventId": "read",
         "mintEventIds": "ingest",
@@ -70,7 +71,7 @@ def api_page() -> str:
         "livez": "–",
         "readyz": "–",
     }
-    for module in (events, explain, event_ids, contexts, receipts, audit, dead_letters, ledger, health):
+    for module in (events, explain, event_ids, contexts, receipts, audit, dead_letters, ledger, proofs, health):
         for route in module.router.routes:
             call: Any = route
             if not call.include_in_schema:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from itertools import islice
 from typing import Annotated, Any
 
@@ -22,6 +23,8 @@ from app.ingest import Ingest, IngestResult
 from app.model import Verdict, Warn
 from app.outbox.aftermath import refused_book, refused_name
 from app.outbox.port import EventState, Journal, Memos
+from app.outbox.proofs import ProofStore
+from app.proof import proof_json
 from app.wire import Event
 
 router = APIRouter(tags=["events"])
@@ -89,6 +92,32 @@ class ReceiptBody(BaseModel):
     fired_at: str
 
 
+class ConsentVerdictBody(BaseModel):
+    """What consent decided about one destination. `code` is the decision table's word."""
+
+    outcome: Outcome
+    limited: bool
+    reason: Reason | None
+    code: str | None
+
+
+class ProofBody(BaseModel):
+    """What one decision about consent was made by: decoded facts, and strings as keyed digests only."""
+
+    event_id: str
+    event_name: str
+    source: str
+    decided_at: str
+    policy: str = Field(description="Names the policy in effect; another name means that it could decide otherwise.")
+    regime: str
+    place: str | None
+    collected_at: str | None
+    signals: dict[str, str]
+    facts: dict[str, Any]
+    digests: dict[str, str]
+    destinations: dict[str, ConsentVerdictBody]
+
+
 class EventBody(BaseModel):
     """What became of one event, by now."""
 
@@ -100,6 +129,7 @@ class EventBody(BaseModel):
     destinations: dict[str, DeliveryBody]
     receipts: list[ReceiptBody] = Field(description="What the page's pixels reported under this id.")
     conflicts: int = Field(description="Other orders that asked for this id; none of them was sent.")
+    consent: list[ProofBody] = Field(description="What consent was decided by, newest first.")
 
 
 class EventsBody(BaseModel):
@@ -229,7 +259,8 @@ async def _told_of(request: Request, states: Sequence[EventState]) -> list[dict[
     sides = await pairs.sides(states[0].source, [state.event_id for state in states]) if states else {}
     refused = await _refusals(request, states)
     return [
-        _event(state, of) | _sides(sides.get(state.event_id, {})) for state, of in zip(states, refused, strict=True)
+        {**_event(state, of), **_sides(sides.get(state.event_id, {})), "consent": await _consent(request, state)}
+        for state, of in zip(states, refused, strict=True)
     ]
 
 
@@ -244,6 +275,13 @@ async def _refusals(request: Request, states: Sequence[EventState]) -> list[dict
             if name in kept:
                 found[destination] = kept[name].decode()
     return refused
+
+
+async def _consent(request: Request, state: EventState) -> list[dict[str, Any]]:
+    """The proof of what consent decided about an event, newest first."""
+    proofs: ProofStore = request.app.state.proofs
+    kept = await proofs.of(state.event_id, state.source, state.accepted_at - CLOCK_LEEWAY)
+    return [proof_json(each) for each in kept if each.event_name == state.event_name]
 
 
 def _sides(sides: Mapping[str, bytes]) -> dict[str, Any]:
@@ -283,6 +321,8 @@ def check_media_type(request: Request) -> None:
         raise Problem("unsupported_media_type", "send the body uncompressed")
 
 
+CLOCK_LEEWAY = timedelta(minutes=5)
+"""How far the clocks of the processes of one store may be apart."""
 LOGGED_IDS = 10
 """How many event ids the line about a request names: enough to find its deliveries, and never a page of them."""
 

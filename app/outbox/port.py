@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from app.dedup.port import IdStore, PairStore
 from app.errors import FINAL_OUTCOMES, Outcome, Reason
 from app.model import Accepted, Budget, Delivery, Plan, Settlement, Verdict
+from app.outbox.proofs import ProofStore
 from app.outbox.recount import Recount
 from app.outbox.room import Waiting
 from app.outbox.shares import EVERYTHING, Choice
@@ -324,6 +325,10 @@ class DeliveryStore(Outbox, Journal, Memos, Protocol):
 
 class Store(DeliveryStore, IdStore, LaneBook, Protocol):
     """One engine, opened: all of these over one store. `app.stores` opens it, everything else is handed it."""
+
+    @property
+    def proofs(self) -> ProofStore:
+        """What each event's consent was decided by."""
 
     async def close(self) -> None:
         """Finish what was begun, release the store. Nothing may be called afterwards."""

@@ -168,6 +168,9 @@ def refuse(stage: Stage, flock: Flock) -> None:
     client.ask("no such event", 404, "GET", f"/v1/events/{flock.email('event id asked for')}")
     client.ask("no such name", 404, "GET", "/v1/events/x", params={"event_name": flock.email("name asked for")})
     client.ask("no such source", 403, "GET", "/v1/events/x", params={"source": flock.email("source asked for")})
+    for name in ("since", "until", "source"):
+        asked = {name: flock.email(f"proofs' {name}")}
+        client.ask(f"consent proofs by {name}", None, "GET", "/v1/audit/consent", source="admin", params=asked)
     letters = "/v1/dead-letters"
     for name in ("destination", "reason", "event_id", "source", "event_name", "older_than", "cursor", flock.email("x")):
         asked = {name: flock.email(f"dead letters' {name}")}
@@ -206,6 +209,8 @@ def look(stage: Stage) -> None:
     assert len(told["dead_letters"]) == sum(account["dead"] for account in ledger.values())
     dry = json.dumps({"all": True, "dry_run": True})
     stage.client.ask("a dry replay", 200, "POST", "/v1/dead-letters/replay", source="admin", content=dry)
+    proofs = stage.client.ask("consent proofs", 200, "GET", "/v1/audit/consent", source="admin", params={"source": "*"})
+    assert proofs.text.count('"decided_at"') > 10
     for path in ("/livez", "/readyz", "/docs", "/openapi.json"):
         stage.client.ask(path, 200, "GET", path, source=None)
     stage.scrape()

@@ -106,7 +106,7 @@ def test_a_proof_survives_being_kept() -> None:
 
 
 def test_a_proof_as_the_api_shows_it() -> None:
-    shown = proof_json(KeptProof("7", "shop", "Purchase", "purchase_A", PROOF))
+    shown = proof_json(KeptProof("shop", "Purchase", "purchase_A", PROOF))
     assert shown == {
         "event_id": "purchase_A",
         "event_name": "Purchase",
@@ -124,5 +124,5 @@ def test_a_proof_as_the_api_shows_it() -> None:
             "google": {"outcome": "queued", "limited": True, "reason": None, "code": "US_OPTED_OUT"},
         },
     }
-    bare = proof_json(KeptProof("7", "shop", "Purchase", "purchase_A", ConsentProof(PROOF.decided_at, "1", "unknown")))
+    bare = proof_json(KeptProof("shop", "Purchase", "purchase_A", ConsentProof(PROOF.decided_at, "1", "unknown")))
     assert (bare["collected_at"], bare["place"]) == (None, None)

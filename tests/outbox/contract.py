@@ -21,6 +21,7 @@ from tests.outbox.contract_journal import Telling
 from tests.outbox.contract_lease import Claiming
 from tests.outbox.contract_memos import Minding
 from tests.outbox.contract_pairs import Pairing
+from tests.outbox.contract_proofs import Proving
 from tests.outbox.contract_recount import Recounting
 from tests.outbox.contract_settle import Settling
 from tests.outbox.contract_survival import Surviving
@@ -39,6 +40,7 @@ class StoreContract(
     Remembering,
     Pairing,
     Minding,
+    Proving,
     Surviving,
     Noting,
 ):

@@ -237,7 +237,7 @@ class TestRedisRegistry(Bounded):
         item = Item.of(plan(asked="evt-1"))
         item.reserved = Reserved(NEW, "evt-1", 0, 0, TENTATIVE, int(clock.now().timestamp()))
         clock.advance(timedelta(seconds=31))
-        asked = acceptance(item, store._link.partitions)
+        asked = acceptance(item, store._link.partitions, timedelta(days=730))
         (answer,) = await store._link.scatter("accept", [asked], lambda reply: reply)
         assert answer == [LATE, [], []]
         assert await counts(store) == {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import anyio
 import pytest
 
 from app.errors import Status, StoreFull, StoreMismatch, StoreUnavailable
-from tests.factories import FrozenClock, plan
+from app.outbox.sqlite import SqliteStore
+from tests.factories import DESTINATIONS, START, FrozenClock, plan
 from tests.outbox.contract import StoreContract
+from tests.outbox.contract_proofs import proven
 from tests.outbox.contract_room import Filling
 from tests.outbox.model_based import store_machine
 from tests.outbox.sqlite_harness import SqliteHarness
@@ -248,3 +251,32 @@ class TemporarySqlite(SqliteHarness):
 
 
 TestSqliteModel = store_machine(TemporarySqlite).TestCase
+
+
+@pytest.mark.anyio
+async def test_proofs_are_forgotten_when_their_own_time_is_over(tmp_path: Path) -> None:
+    clock = FrozenClock()
+    store = await SqliteStore.open(
+        tmp_path / "convey.db", destinations=DESTINATIONS, now=clock.now, proof_retention=timedelta(days=30)
+    )
+    await store.accept([proven("ORD-1")])
+    later = clock.advance(timedelta(days=20))
+    await store.accept([proven("ORD-2", at=later)])
+    clock.advance(timedelta(days=10, seconds=1))
+    await store.sweep()
+    page = await store.proofs.page(START, clock.now(), None, None)
+    assert [each.event_id for each in page.proofs] == ["purchase_ORD-2"]
+    await store.close()
+
+
+@pytest.mark.anyio
+async def test_an_export_begins_near_its_time_however_many_proofs_lie_before(tmp_path: Path) -> None:
+    clock = FrozenClock()
+    store = await SqliteStore.open(tmp_path / "convey.db", destinations=DESTINATIONS, now=clock.now)
+    for day in range(40):
+        at = START + timedelta(days=day)
+        await store.accept([proven(f"ORD-{day}-{number}", at=at, destinations=()) for number in range(50)])
+    start = START + timedelta(days=35)
+    page = await store.proofs.page(start, start + timedelta(days=1), None, None)
+    assert [each.event_id for each in page.proofs] == [f"purchase_ORD-35-{number}" for number in range(50)]
+    await store.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ import msgspec
 from app.errors import Status, StoreUnavailable
 from app.model import Accepted, Plan, Verdict
 from app.outbox.port import verdict_of
-from app.outbox.redis import plans
+from app.outbox.redis import plans, proofs
 from app.outbox.redis.link import Link
 from app.outbox.redis.places import place_of, to_seconds
 from app.outbox.redis.records import Story, forgotten_states, story_of
@@ -98,15 +99,16 @@ def reservation(item: Item, partitions: int, *, is_undo: bool = False) -> tuple[
     )
 
 
-def acceptance(item: Item, partitions: int) -> tuple[int, Any]:
+def acceptance(item: Item, partitions: int, proof_retention: timedelta) -> tuple[int, Any]:
     """What `accept.lua` is asked for a plan."""
+    request = item.plan.id_request
     place = place_of(item.plan.id_request.source, item.event_id, partitions)
     reserved = item.reserved
     is_other_id = reserved is not None and reserved.code == OTHER
     reserved_s = 0 if reserved is None else reserved.now
-    return place.partition, plans.acceptance(
-        item.plan, item.encoded, item.event_id, place.field, reserved_s, is_other_id=is_other_id
-    )
+    asked = plans.acceptance(item.plan, item.encoded, item.event_id, place.field, reserved_s, is_other_id=is_other_id)
+    key = request.source, request.event_name, item.event_id
+    return place.partition, (*asked, *proofs.told(item.plan.proof, key, place, partitions, proof_retention))
 
 
 async def accept(link: Link, items: Sequence[Item]) -> list[Accepted | StoreUnavailable]:
@@ -146,7 +148,7 @@ async def _reserve(link: Link, items: Sequence[Item]) -> list[Item]:
 async def _queue(link: Link, items: Sequence[Item]) -> None:
     if not items:
         return
-    asked = [acceptance(item, link.partitions) for item in items]
+    asked = [acceptance(item, link.partitions, link.proof_retention) for item in items]
     told = await link.scatter("accept", asked, lambda reply: reply, durable=True)
     undone = []
     for item, taken in zip(items, told, strict=True):

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib import resources
 from typing import Any, TypeVar
 
@@ -134,6 +134,7 @@ class Link:
         self.nodes = nodes
         self.durability = Durability()
         self.partitions = 1
+        self.proof_retention = timedelta(0)
         self.identity = b""
         self.is_gone = False
         self._clock = clock

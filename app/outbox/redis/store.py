@@ -27,6 +27,7 @@ transaction). Every key of partition n begins with the tag `{c:n}`, so a script 
     {c:n}:wd         sorted set: pairs to be judged, by the instant they are due
     {c:n}:wt         hash: what became of pairs, by day, source, event name, destination and verdict
     {c:n}:c:<digest> the context of an order: until when, and the body; the server deletes it then
+    {c:n}:j:<day>:<part>    list: the proofs of consent decided that day (`proofs.py`); the server deletes it
     {c:meta}         hash: schema version, partitions, store (identity), whole (every partition was made), kept secrets
     {c:meta}:sources, {c:meta}:destinations    sets of names
     {c:meta}:failovers    list: what was told again after the last failovers
@@ -66,6 +67,7 @@ from app.outbox.redis.link import META, Call, Link, encode
 from app.outbox.redis.nodes import nodes_of
 from app.outbox.redis.pairs import RedisPairs
 from app.outbox.redis.places import from_us
+from app.outbox.redis.proofs import RedisProofs
 from app.outbox.redis.recall import Recall
 from app.outbox.redis.recount import recount
 from app.outbox.redis.room import Room
@@ -106,6 +108,7 @@ class RedisStore:
         self._recall = Recall()
         self._watch = Watch(link, self._recall)
         self.pairs = RedisPairs(link)
+        self.proofs = RedisProofs(link)
         self._claiming: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._wakes: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._naming = asyncio.Lock()
@@ -124,6 +127,7 @@ class RedisStore:
         destinations: Sequence[str],
         now: Callable[[], datetime] | None = None,
         journal_retention: timedelta = timedelta(days=7),
+        proof_retention: timedelta = timedelta(days=730),
         durability: boot.Level = "fsync",
         replicas: int = 1,
         partitions: int | None = None,
@@ -148,6 +152,7 @@ class RedisStore:
         address = parse_url(where) if isinstance(where, str) else where
         default = boot.CLUSTER if address.is_cluster else boot.ONE_SERVER
         link = Link(nodes_of(address, timeout_s), now)
+        link.proof_retention = proof_retention
 
         async def prepare() -> None:
             await boot.prepare(link, partitions, default, destinations)

@@ -21,6 +21,7 @@ from app.model import Accepted, Budget, HashedEvent, IdRequest, Plan, Verdict, f
 from app.outbox.port import DeliveryState, verdict_of
 from app.outbox.room import Full
 from app.outbox.shares import queue_of
+from app.outbox.sqlite import proofs
 from app.outbox.sqlite.counts import Delta
 from app.outbox.sqlite.queues import Queues
 from app.outbox.sqlite.schema import OUTCOMES, STATE_PENDING
@@ -76,6 +77,7 @@ class Prepared:
 
     plan: Plan
     body: bytes
+    proof: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,7 @@ class Acceptance:
         self._events: list[tuple[Any, ...]] = []
         self._bodies: list[tuple[int, bytes]] = []
         self._deliveries: list[tuple[Any, ...]] = []
+        self._proofs: list[proofs.Row] = []
 
     def run(self, calls: Sequence[Call]) -> list[list[Accepted] | StoreFull]:
         """One answer per plan, in order, for each call, with every row written into the open transaction.
@@ -295,6 +298,7 @@ class Acceptance:
             )
         )
         self._queue(item, known, {self._lanes[planned.destination] for planned in plan.deliveries})
+        self._prove(item, known)
         return Accepted(event_id, Status.ACCEPTED, plan.verdicts)
 
     def _repeat(self, item: Prepared, known: Known) -> Accepted:
@@ -302,11 +306,17 @@ class Acceptance:
         before = dict(known.states)
         fresh = {self._lanes[planned.destination] for planned in plan.deliveries} - before.keys()
         self._queue(item, known, fresh)
+        if fresh:
+            self._prove(item, known)
         verdicts: dict[str, Verdict] = {
             name: verdict_of(before[lane]) if (lane := self._lanes.get(name)) in before else verdict
             for name, verdict in plan.verdicts.items()
         }
         return Accepted(known.event_id, Status.ACCEPTED if fresh else Status.DUPLICATE, verdicts)
+
+    def _prove(self, item: Prepared, known: Known) -> None:
+        if item.proof is not None:
+            self._proofs.append((known.source, known.event_name, known.event_id, item.proof))
 
     def _queue(self, item: Prepared, known: Known, lanes: set[int]) -> None:
         if not lanes:
@@ -349,6 +359,7 @@ class Acceptance:
         connection = self._connection
         connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._events)
         connection.executemany("INSERT OR IGNORE INTO bodies VALUES (?, ?)", self._bodies)
+        proofs.keep(connection, self._proofs)
         connection.executemany(
             "INSERT INTO deliveries (event, lane, queue, state, ready_at, limited, currency, amount, window_until, "
             "pair_until, repeat_for, bytes, attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

@@ -12,6 +12,7 @@
     contexts      what the checkout page knew of an order, until its time is over
     pairs         events both sides may report: when each is to be judged, and what it was counted as
     sightings     one row per side that reported such an event
+    proofs        what each event's consent was decided by, kept for its own time
     tallies       what became of pairs, by day, source, event name, destination and verdict
     counts        the ledger: (lane, state, currency) -> deliveries and amount; `purged` beside the states
 
@@ -137,6 +138,14 @@ CREATE TABLE sightings (
   body BLOB NOT NULL,
   PRIMARY KEY (pair, side)
 ) WITHOUT ROWID;
+CREATE TABLE proofs (
+  id INTEGER PRIMARY KEY,
+  source TEXT NOT NULL,
+  event_name TEXT NOT NULL,
+  event_id TEXT NOT NULL,
+  body BLOB NOT NULL
+);
+CREATE INDEX proofs_by_id ON proofs (event_id);
 CREATE TABLE tallies (key TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE memos (
   book TEXT NOT NULL,

@@ -33,13 +33,14 @@ from app.outbox.port import (
 from app.outbox.recount import Recount
 from app.outbox.room import NO_LIMITS, Full, Limits, Waiting
 from app.outbox.shares import EVERYTHING, Choice
-from app.outbox.sqlite import book, claims, contexts, dead, memos, pairs, queries, schema
+from app.outbox.sqlite import book, claims, contexts, dead, memos, pairs, proofs, queries, schema
 from app.outbox.sqlite.accept import Acceptance, Call, Prepared, Warm, find, from_us, mint, to_us
 from app.outbox.sqlite.counts import Counts, Delta
 from app.outbox.sqlite.files import FileLock, is_disk_low, is_same_file, refuse_network_file_system
 from app.outbox.sqlite.queues import Queues, next_ready
 from app.outbox.sqlite.recount import recount
 from app.outbox.sqlite.writer import GroupWriter
+from app.proof import encode_proof
 
 T = TypeVar("T")
 Answers = tuple[Sequence[T], Callable[[], None] | None]
@@ -59,6 +60,7 @@ class SqliteStore:
         connection: sqlite3.Connection,
         now: Callable[[], datetime],
         journal_retention: timedelta,
+        proof_retention: timedelta,
         max_bytes: int | None,
         limits: Limits,
     ) -> None:
@@ -67,6 +69,7 @@ class SqliteStore:
         self._connection = connection
         self._now = now
         self._journal_retention = journal_retention
+        self._proof_retention = proof_retention
         self._max_bytes = max_bytes
         self._limits = limits
         self._inode = path.stat().st_ino
@@ -85,6 +88,7 @@ class SqliteStore:
         self._read_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="convey-read")
         self._writer = GroupWriter(connection, self._committed, self._rolled_back)
         self.pairs = pairs.SqlitePairs(self._writer, self._read, now)
+        self.proofs = proofs.SqliteProofs(self._read)
 
     @classmethod
     async def open(
@@ -94,6 +98,7 @@ class SqliteStore:
         destinations: Sequence[str],
         now: Callable[[], datetime],
         journal_retention: timedelta = timedelta(days=7),
+        proof_retention: timedelta = timedelta(days=730),
         synchronous: str = "FULL",
         max_bytes: int | None = None,
         limits: Limits = NO_LIMITS,
@@ -129,7 +134,7 @@ class SqliteStore:
                     (to_us(now()),),
                 )
                 connection.execute("COMMIT")
-                store = cls(path, lock, connection, now, journal_retention, max_bytes, limits)
+                store = cls(path, lock, connection, now, journal_retention, proof_retention, max_bytes, limits)
             except sqlite3.Error as error:
                 if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
                     raise StoreMismatch("the store's file is not a SQLite database") from error
@@ -168,7 +173,10 @@ class SqliteStore:
         """See `Outbox.accept`."""
         if not plans:
             return ()
-        prepared = [Prepared(plan, encode_event(plan.event)) for plan in plans]
+        prepared = [
+            Prepared(plan, encode_event(plan.event), None if plan.proof is None else encode_proof(plan.proof))
+            for plan in plans
+        ]
         call = Call(prepared, self._no_room(sum(len(item.body) for item in prepared)))
         answer = await self._writer.do(self._accept, call, len(prepared))
         if isinstance(answer, StoreFull):
@@ -333,6 +341,7 @@ class SqliteStore:
         minted = connection.execute("DELETE FROM minted WHERE remember_until <= ?", (now,)).rowcount
         contexts.forget(connection, now)
         pairs.forget(connection, self._now())
+        proofs.forget(connection, self._now() - self._proof_retention)
         memos.forget(connection, now)
         seen = [
             event

@@ -1,10 +1,11 @@
 -- Takes plans whose ids are resolved: {{field, head, event, lead, accepted, until, nonce, queue, is other id, sends
--- conflicts, reserved, {dest...}, currency, units, millionths, name's mark, transaction's mark}...}.
+-- conflicts, reserved, {dest...}, currency, units, millionths, name's mark, transaction's mark, proof's list, proof,
+-- its end}...}.
 -- Answers {code, story of the event that is there or nothing, {dest, state...} of one the journal forgot} for each.
 local NEW, MORE, DUPLICATE, CONFLICT, FOREIGN, LATE = 1, 2, 3, 4, 5, 6
 local FIELD, HEAD, BASKET, LEAD, ACCEPTED, UNTIL, NONCE, QUEUE, IS_OTHER, SENDS, RESERVED, DESTS = 1, 2, 3, 4, 5, 6, 7, 8,
   9, 10, 11, 12
-local CURRENCY, UNITS, MILLIONTHS, NAME, TXN = 13, 14, 15, 16, 17
+local CURRENCY, UNITS, MILLIONTHS, NAME, TXN, PROOFS, PROOF, PROOF_END = 13, 14, 15, 16, 17, 18, 19, 20
 local RESERVED_FOR = 30
 
 local ready = {}
@@ -43,11 +44,20 @@ local function body_with(plan, accepted, nonce)
   return struct.pack(BODY_HEADER, 1, accepted, nonce, #plan[BASKET]) .. plan[BASKET] .. plan[LEAD]
 end
 
+local function prove(plan)
+  if plan[PROOF] ~= '' then
+    local key = P .. ':j:' .. plan[PROOFS]
+    redis.call('RPUSH', key, plan[PROOF])
+    redis.call('EXPIREAT', key, text(plan[PROOF_END]))
+  end
+end
+
 local function add_event(plan, entries, skip)
   last = last + 1
   local seq = text(last)
   entries[#entries + 1] = last
   index_set('i', plan[FIELD], entries)
+  prove(plan)
   local fresh = queue(seq, plan, #plan[BASKET], skip, false)
   local header = struct.pack(EVENT_HEADER, fresh, 0, plan[ACCEPTED], plan[NONCE], plan[UNTIL], #plan[HEAD])
   change_event(seq, header .. plan[HEAD])
@@ -77,6 +87,7 @@ local function repeat_event(plan, seq, skip, told)
   if fresh == 0 then
     return {DUPLICATE, before, told}
   end
+  prove(plan)
   if body then
     set_body(seq, string.char(string.byte(body, 1) + 1) .. string.sub(body, 2) .. plan[LEAD])
   else
