@@ -81,6 +81,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         {source.name: source.receipts_per_minute for source in runtime.settings.sources}
     )
     app.state.now = runtime.now
+    app.state.limits = runtime.limits
     app.state.health = runtime.health
     app.state.max_events = server.max_events
     app.state.strict_sources = runtime.strict_sources

@@ -86,10 +86,10 @@ class Runtime:
             )
             for destination in own
         ]
-        limits = backlog_limits(settings)
+        self.limits = backlog_limits(settings)
         auditor = Auditor(store.pairs, platforms_of(self.policies), metrics)
         max_bytes = settings.store.max_bytes or 0
-        self._worker = Worker(lanes, store, board, metrics, now, limits, max_bytes, [auditor.turn])
+        self._worker = Worker(lanes, store, board, metrics, now, self.limits, max_bytes, [auditor.turn])
         self._working: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
 

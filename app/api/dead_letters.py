@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeVar
@@ -17,9 +18,11 @@ from app.delivery import letters
 from app.delivery.letters import Tally, Walk
 from app.delivery.retry import spent
 from app.errors import Fault, Reason
+from app.logs import wide_event
 from app.outbox.port import DeadFilter, DeadLetter, Outbox
 from app.units import Duration
 
+log = logging.getLogger("convey.dead_letters")
 router = APIRouter(tags=["dead letters"])
 
 DeadReason = Literal["rejected_by_platform", "attempts_exhausted", "outcome_unknown", "purchase_not_delivered"]
@@ -200,6 +203,7 @@ async def purge_dead_letters(request: Request) -> Response:
         )
     except ValueError:
         raise _bad_cursor() from None
+    _tell("dead_letters.purged", principal, asked, walk)
     return _json(_ended(walk, is_dry=asked.dry_run))
 
 
@@ -224,7 +228,8 @@ async def replay_dead_letters(request: Request) -> Response:
     """Makes up to `limit` that fit pending again, oldest first; ask again with `next` as `cursor` until it is null.
 
     They are rendered anew from the stored event, under the same event_id. What dies while a replay goes on is not
-    met by it again.
+    met by it again. A replay fills up no more than half of the room for what waits: beyond it 503, with the limit's
+    name, until deliveries make some.
     """
     principal = authorise(request, "admin")
     try:
@@ -242,11 +247,13 @@ async def replay_dead_letters(request: Request) -> Response:
             now,
             asked.limit,
             asked.cursor,
+            limits=request.app.state.limits,
             is_dry=asked.dry_run,
             only_sendable=asked.only_sendable,
         )
     except ValueError:
         raise _bad_cursor() from None
+    _tell("dead_letters.replayed", principal, asked, walk)
     return _json(_ended(walk, is_dry=asked.dry_run))
 
 
@@ -271,6 +278,19 @@ def _meant(asked: P) -> P:
         words = f"say which: one of {', '.join(FILTERS)}, or all"
         raise Problem("invalid_parameter", words, errors=[Fault("/all", "missing", words)])
     return asked
+
+
+def _tell(event: str, principal: Principal, asked: Purge, walk: Walk) -> None:
+    """A line about what was done, and by which key: it cannot be undone."""
+    if not asked.dry_run:
+        wide_event(
+            log,
+            event,
+            source=principal.source,
+            key_name=principal.name,
+            reason=asked.reason,
+            deliveries=walk.done,
+        )
 
 
 def _bad_cursor() -> Problem:

@@ -51,7 +51,7 @@ class Gateway:
         origin = _origin(url)
         self._where = f"{origin.scheme}://{origin.netloc.decode()}"
         self._pause = pause or time.sleep
-        self._persist_s = persist_s
+        self.persist_s = persist_s
         self.on_wait: Callable[[str], None] = lambda _why: None
         self._client = httpx.Client(
             base_url=origin,
@@ -83,7 +83,7 @@ class Gateway:
                 failure = GatewayError(f"the request to {self._where} failed: {type(error).__name__}")
             if reply is not None and (reply.status_code not in BUSY or reply.status_code in takes):
                 break
-            is_over = waited_s >= self._persist_s if self._persist_s else failure is not None or attempt == PATIENCE
+            is_over = waited_s >= self.persist_s if self.persist_s else failure is not None or attempt == PATIENCE
             if is_over:
                 if failure is not None:
                     raise failure from None

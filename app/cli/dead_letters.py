@@ -18,6 +18,8 @@ dead_letters_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 PATH = "/v1/dead-letters"
 STEP = 1000
+PATIENCE_S = 3600.0
+"""How long a gateway without room for more is waited for at a stretch."""
 OK = frozenset({200})
 
 Destination = Annotated[str | None, typer.Option(help="Only of this destination.", metavar="NAME")]
@@ -202,11 +204,13 @@ def _end(
                 _confirm(verb, total)
             with _progress(done) as progress:
                 task = progress.add_task(done, total=total)
+                gateway.persist_s = PATIENCE_S
+                gateway.on_wait = lambda why: progress.update(task, description=f"waiting: {why}")
                 cursor = None
                 while True:
                     step = ask(gateway, {"limit": STEP, **({} if cursor is None else {"cursor": cursor})})
                     ended += int(step["ended"])
-                    progress.update(task, completed=ended)
+                    progress.update(task, completed=ended, description=done)
                     cursor = step.get("next")
                     if cursor is None:
                         break

@@ -11,14 +11,20 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 
 from app.delivery.retry import spent
-from app.errors import Reason
+from app.errors import Reason, StoreFull
 from app.model import from_epoch
-from app.outbox.port import DeadFilter, DeadLetter, DeadPage, Outbox
+from app.outbox.port import DeadFilter, DeadLetter, DeadPage, Outbox, Store
+from app.outbox.room import NO_LIMITS, Limits
 
 STEP = 250
 """How many dead letters one durable step ends: what everybody else waits for meanwhile."""
+
+
+ROOM = Fraction(1, 2)
+"""What of the room for waiting deliveries a replay may fill up: the rest is for what comes new meanwhile."""
 
 
 @dataclass(slots=True)
@@ -51,39 +57,64 @@ class Walk:
     done: int = 0
     after: str | None = None
 
-    def judge(self, letter: DeadLetter, now: datetime) -> bool:
-        """Whether a letter that fits would be sent at `now`; counted where it would not."""
+    def judge(self, letter: DeadLetter, now: datetime) -> None:
+        """Count a letter that fits, and where it would not be sent at `now` why."""
         self.fitted += 1
         why = spent(letter.budget, letter.unsure_since, now)
         if why is not None:
             self.hopeless[why].add(letter)
-        return why is None
 
 
 async def replay(
-    outbox: Outbox,
+    store: Store,
     which: DeadFilter,
     now: datetime,
     limit: int,
     after: str | None = None,
     *,
+    limits: Limits = NO_LIMITS,
     is_dry: bool = False,
     only_sendable: bool = False,
 ) -> Walk:
     """Send dead letters again, oldest first, until `limit` fitted; with `only_sendable`, none that would not be sent.
 
-    Dry, nothing is changed, and all that fit are met, whatever the limit.
+    Stops early rather than fill more than `ROOM` of what may wait. Dry, nothing is changed, and all that fit are met,
+    whatever the limit.
 
-    Raises: ValueError when `after` is no place of a walk; StoreUnavailable.
+    Raises: ValueError when `after` is no place of a walk; StoreFull when there is no room for the first of them, and
+        it has to wait for deliveries to make some; StoreUnavailable.
     """
     walk = Walk()
-    async for letters, walk.after in _walk(outbox, which, now, None if is_dry else limit, after):
-        chosen = [letter for letter in letters if walk.judge(letter, now) or not only_sendable]
+    place = after
+    async for letters, following in _walk(store, which, now, None if is_dry else limit, after):
+        chosen = [
+            letter for letter in letters if not only_sendable or spent(letter.budget, letter.unsure_since, now) is None
+        ]
+        full = None if is_dry else await _crowded(limits, store, chosen)
+        if full is not None:
+            if place == after:
+                raise full
+            break
+        for letter in letters:
+            walk.judge(letter, now)
         for letter in chosen:
             walk.met.add(letter)
         if not is_dry:
-            walk.done += await outbox.replay(chosen)
+            walk.done += await store.replay(chosen)
+        place = following
+    walk.after = place
     return walk
+
+
+async def _crowded(limits: Limits, store: Store, letters: Sequence[DeadLetter]) -> StoreFull | None:
+    """Why these may not be sent again now, if they may not."""
+    await store.ledger()  # what a process that accepts nothing knows of what waits
+    full = limits.part(ROOM).full(store.waiting())
+    if full.store is not None and letters:
+        return StoreFull("replays would fill the store", limit="store.max_waiting")
+    for name in sorted({letter.destination for letter in letters} & set(full.destinations)):
+        return StoreFull(f"replays would fill {name}", limit=f"destinations.{name}.{full.destinations[name]}")
+    return None
 
 
 async def purge(

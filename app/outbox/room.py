@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 from app.errors import Outcome, Reason, StoreFull
 from app.model import Plan, Verdict
@@ -40,6 +41,13 @@ class Bound:
             return "max_waiting_bytes"
         return None
 
+    def part(self, share: Fraction) -> Bound:
+        """The bound of a share of what may wait."""
+        return Bound(
+            None if self.deliveries is None else int(self.deliveries * share),
+            None if self.bytes is None else int(self.bytes * share),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -60,6 +68,11 @@ class Limits:
         if self.deliveries is not None and sum(each.deliveries for each in waiting.values()) >= self.deliveries:
             store = StoreFull("as many deliveries wait as the store may hold", limit="store.max_waiting")
         return Full(store, reached)
+
+    def part(self, share: Fraction) -> Limits:
+        """The limits of a share of what may wait, for what must leave room to others."""
+        deliveries = None if self.deliveries is None else int(self.deliveries * share)
+        return Limits(deliveries, {name: bound.part(share) for name, bound in self.destinations.items()}, self.skipping)
 
 
 _NOTHING = Waiting()

@@ -12,6 +12,7 @@ import pytest
 
 from app.api.dead_letters import DeadReason
 from app.errors import REASONS, Outcome
+from app.outbox.room import Bound, Limits
 from app.sandbox.server import SandboxServer
 from tests.api.support import (
     ADMIN,
@@ -289,3 +290,18 @@ async def test_what_cannot_be_used_is_named_and_not_repeated(
 async def test_a_body_that_says_nothing(shared: Service, body: bytes) -> None:
     answer = await shared.client.post(f"{PATH}/replay", content=body, headers=bearer(ADMIN))
     assert (answer.status_code, answer.json()["type"]) == (400, "urn:convey:problem:unreadable_body")
+
+
+async def test_a_replay_leaves_room_for_what_comes_new(filled: Service) -> None:
+    filled.app.state.limits = Limits(None, {"meta": Bound(deliveries=4)})
+    filled.clock.advance(timedelta(seconds=1))
+    lanes = filled.runtime._worker.lanes
+    lanes["meta"].stop()  # nothing is delivered meanwhile
+    first = (await replay(filled, destination="meta", limit=2)).json()
+    assert first["ended"] == 2
+    second = await replay(filled, destination="meta", limit=2, cursor=first["next"])
+    assert (second.status_code, second.json()["limit"]) == (503, "destinations.meta.max_waiting")
+    assert int(second.headers["retry-after"]) > 0
+    assert (await replay(filled, destination="tiktok")).json()["ended"] == 1
+    dry = (await replay(filled, all=True, dry_run=True)).json()
+    assert dry["deliveries"] == 2
