@@ -109,6 +109,7 @@ def _shown(taken: Taken, copies: int, *, bodies: bool) -> dict[str, Any]:
         "value": None if copy.value is None else money_text(copy.value),
         "currency": copy.currency,
         "test": copy.test is not None,
+        "test_code": copy.test,
         "at": taken.at,
         "trace_id": taken.trace,
         "accepted_copies": copies,

@@ -114,7 +114,7 @@ def check_event(event: Any, source: str, now: float, unknown: list[str]) -> c.Pr
     return c.Problem("properties.order_id", "is not valid", order) if order.startswith("POISON-TIKTOK") else None
 
 
-def _arrival(account: str, source: str, event: dict[str, Any], test: bool, unknown: list[str]) -> Arrival:
+def _arrival(account: str, source: str, event: dict[str, Any], test: str | None, unknown: list[str]) -> Arrival:
     properties = event.get("properties") or {}
     ttp = (event.get("user") or {}).get("ttp")
     copy = Copy(
@@ -126,8 +126,8 @@ def _arrival(account: str, source: str, event: dict[str, Any], test: bool, unkno
         c.amount(properties.get("value")),
         properties.get("currency", "").upper() or None,
         source == "offline",
-        "test" if test else None,
-        not test,  # measured by others: test events are kept out of real data
+        test,
+        test is None,  # measured by others: test events are kept out of real data
         (ttp,) if ttp else (),
     )
     return Arrival(copy, event, event["event_time"], tuple(unknown))
@@ -154,7 +154,7 @@ def _take(call: Call) -> tuple[int, str, list[Arrival]]:
     data, source = body["data"], body["event_source"]
     if not 1 <= len(data) <= MAX_EVENTS:
         return BAD_BATCH_SIZE, f"data: must hold 1 to {MAX_EVENTS} events", []
-    test, arrivals = "test_event_code" in body, []
+    test, arrivals = body.get("test_event_code"), []
     for index, event in enumerate(data):
         unknown: list[str] = []
         problem = check_event(event, source, call.now, unknown)

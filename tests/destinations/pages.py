@@ -35,6 +35,7 @@ from app.model import (
     Retry,
     Split,
 )
+from app.pipeline import is_test
 from app.wire import Event
 from tests.destinations.support import batch, delivery
 
@@ -85,7 +86,8 @@ def request_of(name: str, settings: Any, text: str, *, is_limited: bool) -> str:
     assert isinstance(admission, Admit), admission
     assert not is_limited or destination.can_limit(hashed, settings)
     (call,) = destination.build(
-        [delivery(hashed, event_id=posted.event_id or "purchase_ORD-12345", limited=is_limited)], settings
+        [delivery(hashed, event_id=posted.event_id or "purchase_ORD-12345", destination=name, limited=is_limited)],
+        settings,
     )
     return _shown(call)
 
@@ -128,7 +130,8 @@ def _hashed(posted: Event, name: str) -> HashedEvent:
         identity=identity,
         custom_data=HashedCustomData(**data),
         app=posted.app.model_dump(exclude_none=True) if posted.app else None,
-        is_test=posted.test,
+        is_test=is_test(posted),
+        test_codes=posted.test_event_codes or {},
         consent=ConsentFacts(posted.consent.ad_user_data, posted.consent.ad_personalization),
     )
 

@@ -261,6 +261,13 @@ class Gateway:
         """The answer to one POST of these orders."""
         return self._http.post("/v1/events", content=body_of(orders), headers=JSON, **options)
 
+    def post_events(self, events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The results of posting these events as they are."""
+        reply = self._http.post("/v1/events", json={"events": list(events)})
+        assert reply.status_code == 202, reply.text
+        results: list[dict[str, Any]] = reply.json()["results"]
+        return results
+
     def accept(self, *orders: Order) -> None:
         """Post these orders; each must be accepted."""
         reply = self.post(*orders)
@@ -453,6 +460,11 @@ class Sandbox:
         """Totals of the requests, per platform."""
         found: dict[str, Any] = self._get("/_requests", limit=0)["totals"]
         return found
+
+    def test_codes(self, platform: str) -> dict[str, str]:
+        """The test code, or the word test, of every test event a platform took, by event id."""
+        found = self._get("/_received", platform=platform, bodies="false", limit=200_000)
+        return {event["event_id"]: event["test_code"] for event in found["events"] if event["test"]}
 
     def taken(self, platform: str) -> Counter[str]:
         """How often a platform took each event id from the server side."""

@@ -175,12 +175,19 @@ def has_order_key(event: HashedEvent) -> bool:
 
 def free_properties(event: HashedEvent, settings: MetaSettings) -> dict[str, Any]:
     """The custom properties as Meta gets them: documented keys in their types, free ones flat."""
+    if not event.custom_data.properties:
+        return {}
     reserved = CUSTOM_KEYS
     if event.action_source == "business_messaging":
         reserved |= {"messaging_channel"}
     flat = scalars(unassigned(event, settings), reserved)
-    known = {key: TYPED_KEYS[key](value) for key, value in flat.items() if key in TYPED_KEYS}
-    return {key: value for key, value in (flat | known).items() if value is not None}
+    for key in [key for key in flat if key in TYPED_KEYS]:
+        typed = TYPED_KEYS[key](flat[key])
+        if typed is None:
+            del flat[key]
+        else:
+            flat[key] = typed
+    return flat
 
 
 def custom_data(event: HashedEvent, settings: MetaSettings) -> dict[str, Any]:
@@ -198,26 +205,24 @@ def custom_data(event: HashedEvent, settings: MetaSettings) -> dict[str, Any]:
         for line in data.contents
         if line.id
     ]
-    crm = {"event_source": "crm", "lead_event_source": settings.lead_event_source} if is_crm(event, settings) else {}
-    return (
-        crm
-        | free_properties(event, settings)
-        | tidy(
-            {
-                "value": number(data.value),
-                "currency": data.currency,
-                "order_id": data.order_id if has_order_key(event) else None,
-                "num_items": data.num_items,
-                "search_string": data.search_string,
-                "predicted_ltv": number(data.predicted_ltv),
-                "content_name": data.content_name,
-                "content_category": data.content_category,
-                "content_type": data.content_type if data.content_type in CONTENT_TYPES else None,
-                "delivery_category": data.delivery_category,
-                "content_ids": [line["id"] for line in lines],
-                "contents": lines,
-            }
-        )
+    properties = free_properties(event, settings)
+    if is_crm(event, settings):
+        properties = {"event_source": "crm", "lead_event_source": settings.lead_event_source} | properties
+    return properties | tidy(
+        {
+            "value": number(data.value),
+            "currency": data.currency,
+            "order_id": data.order_id if has_order_key(event) else None,
+            "num_items": data.num_items,
+            "search_string": data.search_string,
+            "predicted_ltv": number(data.predicted_ltv),
+            "content_name": data.content_name,
+            "content_category": data.content_category,
+            "content_type": data.content_type if data.content_type in CONTENT_TYPES else None,
+            "delivery_category": data.delivery_category,
+            "content_ids": [line["id"] for line in lines],
+            "contents": lines,
+        }
     )
 
 
