@@ -64,7 +64,9 @@ PROVOKED = {
 
 NOT_PROVOKED = {
     "ConveyTokenExpiresSoon": "needs a platform whose tokens are not renewed",
-    "ConveyLanePausedLong": "",
+    "ConveyApiSunsetSoon": "needs a release whose API versions end soon",
+    "ConveyRejectedAfterAcceptance": "needs a Google destination",
+    "ConveyPairRateDrop": "pairs are judged after hours",
 }
 
 
