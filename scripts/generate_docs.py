@@ -27,6 +27,7 @@ from app.destinations.registry import destinations  # noqa: E402
 from app.units import SIZE_PATTERN, spell_duration, spell_size  # noqa: E402
 from scripts import dashboards  # noqa: E402
 from scripts.chart_page import chart_page  # noqa: E402
+from scripts.consent_page import consent_page  # noqa: E402
 from scripts.pages import api_page, metrics_page  # noqa: E402
 
 NOTE = "<!-- Made by scripts/generate_docs.py; edit the models, then run `make format`. -->\n"
@@ -203,6 +204,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": configuration,
     "metrics.md": metrics_page,
     "api.md": api_page,
+    "consent.md": consent_page,
 }
 """Every generated page: its path below `docs/`, and what makes it."""
 

@@ -70,11 +70,12 @@ def show(
     config: ConfigFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of YAML.")] = False,
 ) -> None:
-    """Print the settings in effect, defaults and environment included, secrets masked.
+    """Print the settings in effect, secrets masked, and what they decide about consent.
 
     Example: convey config show --json
     """
-    summary = load_or_fail(config).summary()
+    settings = load_or_fail(config)
+    summary = {**settings.summary(), "consent_table": settings.consent_table()}
     if as_json:
         typer.echo(orjson.dumps(summary, option=orjson.OPT_INDENT_2).decode())
     else:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from app.config.base import Section
 from app.consent.jurisdiction import ALWAYS_OPT_IN, EEA, Place, place
 from app.consent.needs import ConsentNeeds, ConsentOptions, PolicyName
+from app.consent.table import DECIDED_AT, SITUATIONS, in_words, rows
 from app.consent.vendors import vendors
 from app.units import Duration
 
@@ -176,3 +177,22 @@ def summary_of(needs: ConsentNeeds) -> dict[str, Any]:
         "tcf_purposes_only": needs.purposes_only,
         "limited": "use" if needs.uses_limited else "deny",
     }
+
+
+TOLD = (
+    "nothing said",
+    "three booleans: all true",
+    "three booleans: user data false",
+    "US Privacy: opted out",
+    "GPC beside a consent",
+    "a consent beside an unreadable signal",
+)
+"""The situations that `convey config show` decides; the page about consent has all of them."""
+
+
+def effective(options: ConsentOptions, needs: ConsentNeeds) -> dict[str, dict[str, str]]:
+    """What is decided for a destination, by kind of place and situation, in words."""
+    table: dict[str, dict[str, str]] = {}
+    for row in rows(options, needs, DECIDED_AT, {name: SITUATIONS[name] for name in TOLD}):
+        table.setdefault(row.place, {})[row.situation] = in_words(row.decision)
+    return table

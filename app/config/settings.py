@@ -15,6 +15,7 @@ from app.config.consent import (
     ConsentConfig,
     consent_needs,
     consent_options,
+    effective,
     summary_of,
 )
 from app.config.faults import faults_of, unknown_key
@@ -140,6 +141,15 @@ class Settings:
     def consent_of(self, source: SourceConfig) -> ConsentOptions:
         """The choices under which a source's events are judged."""
         return consent_options(self.consent, source.consent, source.consent_policy)
+
+    def consent_table(self) -> dict[str, Any]:
+        """What the settings decide about consent: by source, destination and kind of place, for a few situations."""
+        return {
+            source.name: {
+                lane.name: effective(self.consent_of(source), lane.consent) for lane in self.destinations_of(source)
+            }
+            for source in self.sources
+        }
 
     def summary(self) -> dict[str, Any]:
         """What is configured, fit for a log: plain values, secrets and whatever came by reference masked."""

@@ -39,6 +39,10 @@ class Memo(Generic[T]):
             self._kept[key] = found
         return found
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._kept.clear()
+
     def __len__(self) -> int:
         """How many strings are remembered."""
         return len(self._kept)

@@ -87,12 +87,18 @@ def _spoiled(signals: ConsentSignals, under: Circumstances) -> Code | None:
 
 
 def _opinions(signals: ConsentSignals, needs: ConsentNeeds, under: Circumstances) -> Iterator[Opinion]:
-    for malformed in (
-        *(getattr(signals, name) for name in ("purposes", "consent_mode", "gcs", "gcd", "tcf", "ac")),
-        *(getattr(signals, name) for name in ("onetrust_groups", "shopify")),
+    for sent in (
+        signals.purposes,
+        signals.consent_mode,
+        signals.gcs,
+        signals.gcd,
+        signals.tcf,
+        signals.ac,
+        signals.onetrust_groups,
+        signals.shopify,
     ):
-        if isinstance(malformed, Malformed):
-            yield Opinion(Stance.INVALID, malformed.kind)
+        if sent is not None and isinstance(sent, Malformed):
+            yield Opinion(Stance.INVALID, sent.kind)
     if isinstance(signals.purposes, PurposeMap):
         yield _of_purposes(signals.purposes, needs)
     yield from _of_consent_mode(signals, needs, under)
@@ -139,13 +145,14 @@ def _of_consent_mode(signals: ConsentSignals, needs: ConsentNeeds, under: Circum
 def _of_states(mode: ConsentMode, needs: ConsentNeeds, under: Circumstances) -> Opinion:
     needed = [mode.ad_storage, mode.ad_user_data]
     every = [*needed, mode.ad_personalization]
-    if Flag.NO in {state.flag for state in every}:
+    flags = [state.flag for state in every]
+    if Flag.NO in flags:
         is_measured = all(state.flag is Flag.YES for state in needed)
         has_mode = needs.has_consent_states or under.regime is Regime.OPT_OUT
         if is_measured and has_mode and not under.is_strict and not _is_only_default(needed, under):
             return Opinion(Stance.LIMITED, Code.CM_GRANTED_NO_PERSONALIZATION)
         return Opinion(Stance.DENY, Code.CM_DENIED)
-    if Flag.ABSENT in {state.flag for state in every}:
+    if Flag.ABSENT in flags:
         return Opinion(Stance.SILENT, Code.CM_UNSET)
     if _is_only_default(every, under):
         return Opinion(Stance.SILENT, Code.CM_DEFAULT_ONLY)
@@ -246,8 +253,14 @@ class UsSignals:
     malformed: tuple[Code, ...]
 
 
+_NO_US_SIGNALS = UsSignals(None, is_child=False, has_gpc=False, malformed=())
+
+
 def us_signals(signals: ConsentSignals) -> UsSignals:
     """What US sections, US Privacy strings and the browser's control say, and whether a child is known."""
+    said = (signals.gpp, signals.us_privacy, signals.onetrust_groups)
+    if said == (None, None, None) and signals.gpc is Flag.ABSENT and signals.child is Flag.ABSENT:
+        return _NO_US_SIGNALS
     stances: list[Code] = []
     malformed: list[Code] = []
     has_gpc = signals.gpc is Flag.YES or getattr(signals.onetrust_groups, "is_gpc", False)

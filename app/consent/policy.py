@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 
 from app.consent.codes import Code, reason_of
 from app.consent.consent_mode import ConsentMode
@@ -60,10 +61,13 @@ def decide(
 def _where_consent_is_needed(
     said: list[Opinion], us: UsSignals, under: Circumstances, signals: ConsentSignals
 ) -> ConsentDecision:
-    by_stance = {stance: [each.code for each in said if each.stance is stance] for stance in Stance}
-    granted = [*by_stance[Stance.LIMITED], *by_stance[Stance.GRANT]]
-    refused = by_stance[Stance.DENY]
-    invalid = [*by_stance[Stance.INVALID], *us.malformed]
+    by_stance: dict[Stance, list[Code]] = {}
+    for each in said:
+        by_stance.setdefault(each.stance, []).append(each.code)
+    limited = by_stance.get(Stance.LIMITED, [])
+    granted = [*limited, *by_stance.get(Stance.GRANT, [])]
+    refused = by_stance.get(Stance.DENY, [])
+    invalid = [*by_stance.get(Stance.INVALID, []), *us.malformed]
     if refused and not granted:
         return _denied(refused[0])
     if refused or (granted and us.code is Code.US_OPTED_OUT):
@@ -71,11 +75,11 @@ def _where_consent_is_needed(
     if invalid and (under.options.on_invalid == "veto" or not granted):
         return _denied(invalid[0])
     if not granted:
-        return _without_a_word(by_stance[Stance.SILENT], us, under)
+        return _without_a_word(by_stance.get(Stance.SILENT, []), us, under)
     if us.has_gpc and _honours_gpc(under):
         return _denied(Code.GPC)
-    code = Code.GRANTED_GPC_PRESENT if us.has_gpc and not by_stance[Stance.LIMITED] else granted[0]
-    return _allowed(code, is_limited=bool(by_stance[Stance.LIMITED]), is_asked=not _is_storage_only(signals, granted))
+    code = Code.GRANTED_GPC_PRESENT if us.has_gpc and not limited else granted[0]
+    return _allowed(code, is_limited=bool(limited), is_asked=not _is_storage_only(signals, granted))
 
 
 def _without_a_word(silent: list[Code], us: UsSignals, under: Circumstances) -> ConsentDecision:
@@ -137,11 +141,13 @@ def _limited(code: Code, action: str, *, is_asked: bool) -> ConsentDecision:
     return _denied(code) if action == "deny" else _allowed(code, is_limited=True, is_asked=is_asked)
 
 
+@lru_cache(maxsize=256)
 def _allowed(code: Code, *, is_limited: bool, is_asked: bool) -> ConsentDecision:
     """`is_asked`: the shopper said yes, rather than just not no. Only then is a platform told of a consent."""
     facts = ConsentFacts(True if is_asked else None, False if is_limited else is_asked or None)
     return ConsentDecision(Outcome.QUEUED, None, code, is_limited, facts)
 
 
+@lru_cache(maxsize=256)
 def _denied(code: Code) -> ConsentDecision:
     return ConsentDecision(Outcome.DENIED, reason_of(code), code)

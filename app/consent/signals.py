@@ -75,20 +75,24 @@ def read_signals(
     `collected_at` is the instant the object states, read by the caller. An empty TC or GPP string is absent.
     """
     found: dict[str, Any] = {}
+    sent = consent.__dict__
     for name, decode in _DECODERS.items():
-        value = getattr(consent, name)
+        value = sent[name]
         if value is not None:
             decoded = decode(value)
             if not (isinstance(decoded, Malformed) and decoded.kind in _EMPTY):
                 found[name] = decoded
-    states = [getattr(consent, name) for name in _STATES]
-    if any(state is not None for state in states):
+    states = [sent[name] for name in _STATES]
+    if states != [None, None, None]:
         found["consent_mode"] = decode_states(*states)
     if collected_at is not None:
         found["collected_at"] = collected_at
     if not found and consent.gpc is None and consent.child is None:
         return NO_SIGNALS, ()
     signals = ConsentSignals(**found, gpc=gpc_flag(consent.gpc), child=flag(consent.child))
+    is_clean = not any(isinstance(value, Malformed) for value in found.values())
+    if is_clean and Flag.MALFORMED not in {signals.gpc, signals.child}:
+        return signals, ()
     return signals, tuple(_warnings(consent, signals))
 
 
@@ -109,9 +113,17 @@ def _malformed(name: str, words: str) -> Warn:
     return Warn("consent_malformed", f"/consent/{name}", words)
 
 
+def forget_strings() -> None:
+    """Forget every string met so far: what a process does when it starts."""
+    _memo_tcf.clear()
+    _memo_gpp.clear()
+
+
 def states_of(signals: ConsentSignals) -> dict[str, str]:
     """How each signal that was sent came: `valid`, or what makes it malformed."""
     states: dict[str, str] = {}
+    if signals is NO_SIGNALS:
+        return states
     for name in SIGNAL_NAMES:
         value = getattr(signals, name)
         if isinstance(value, Malformed):

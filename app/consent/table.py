@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from app.consent.jurisdiction import Place, settle
@@ -57,6 +57,32 @@ SITUATIONS: Mapping[str, Mapping[str, Any]] = {
     "a child without consent": {**dict.fromkeys(_STATES, True), "child": True},
 }
 """Consent objects as posted. `collected_at` true stands for an instant beyond the age limit."""
+
+
+_GOOGLE_CORE = "CQsIOsAQsIOsAEsAHBENAsFgAPLAAELAAAYgF5wAQF5gXnABAXmAAAAA"
+_GOOGLE = f"{_GOOGLE_CORE}.IF5wAQF5gAAA"
+LISTED_SITUATIONS: Mapping[str, Mapping[str, Any]] = {
+    "TC string: Google and all purposes allowed": {"tcf": _GOOGLE},
+    "TC string: measurement only (purposes 1, 7, 9, 10)": {
+        "tcf": "CQsIOsAQsIOsAEsAHBENAsFgAILAAAAAAAYgIzQBAF5gMkAe0BGYAAAAAAAA.IIzQBAF5gMkAe0BGYAAA"
+    },
+    "TC string: purposes allowed, Google refused": {
+        "tcf": "CQsIOsAQsIOsAEsAHBENAsFgAPLAAAAAAAYgHtQAgGSAPaAAAAAA.IHtQAwF5gMkAe0AA"
+    },
+    "TC string: everything refused": {"tcf": "CQsIOsAQsIOsAEsAHBENAsFgAAAAAAAAAAYgAAAAAAAA.IAAA"},
+    "TC string: older than 395 days": {"tcf": "CQXh3sAQXh3sAEsAHBENAsFgAPLAAAAAAAYgF5wAQF5gAAAA.IF5wAQF5gAAA"},
+    "TC string of today without disclosed vendors": {"tcf": _GOOGLE_CORE},
+    "TC string: cut off": {"tcf": _GOOGLE[:30]},
+    "TC string beside three booleans, all true": {"tcf": _GOOGLE, **dict.fromkeys(_STATES, True)},
+    "GPP string: a TC string that allows": {"gpp": f"DBABMA~{_GOOGLE}"},
+    "GPP string: California, not opted out": {"gpp": "DBABBg~BUoAAACA"},
+    "GPP string: California, opted out of sale": {"gpp": "DBABBg~BUYAAACA"},
+    "GPP string: California, not opted out, browser's control on": {"gpp": "DBABBg~BUoAAACA.YA"},
+    "GPP string: national, a child without consent": {"gpp": "DBABLA~CVQqAAAAAFSA"},
+    "GPP string: cut off": {"gpp": "DBABLA~CVQa"},
+}
+"""Strings made with the reference encoders, judged at `DECIDED_AT`."""
+DECIDED_AT = datetime(2026, 11, 20, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from app.config import Settings, Tuning, load, reload_destination
+from app.config.consent import DestinationConsentConfig, consent_needs
 from app.config.sections import spelled
 from app.config.source import HashingConfig
+from app.consent.needs import ConsentNeeds
 from app.destinations.base import DestinationSettings
 from app.destinations.registry import destinations
 from app.errors import ConfigError
@@ -312,3 +314,35 @@ def test_every_shipped_adapter_can_be_configured():
         assert set(read.model_fields) == set(kind.settings.model_fields)
         undescribed = [name for name, info in read.model_fields.items() if not info.description]
         assert not undescribed, f"{kind.name}: every field says what it means"
+
+
+def test_the_consent_settings_reach_each_source_and_destination(loader):
+    tree = good()
+    tree["consent"] = {"opt_in": ["JP"], "opt_out_action": "deny", "max_age": "30d"}
+    own = {"default_jurisdiction": "us-ca", "shopify_banner": ["EEA", "CH"]}
+    tree["sources"][0] |= {"consent_policy": "regional", "consent": own}
+    lane = tree["destinations"][0]
+    first = {"purposes": ["stats"], "gvl_id": 7, "limited": "deny", "policy": "strict"}
+    needs = (first, {"ac_id": 89, "onetrust_groups": ["C2", "C4"]}, {"tcf_purposes_only": True})
+    tree["destinations"] = [{**lane, "name": f"acme{number}", "consent": each} for number, each in enumerate(needs)]
+    settings = loader(tree)
+    options = settings.consent_of(settings.sources[0])
+    assert (options.policy, options.opt_in, options.opt_out_action) == ("regional", frozenset({"JP"}), "deny")
+    assert (options.max_age, str(options.default_place)) == (timedelta(days=30), "US-CA")
+    assert {"DE", "IS", "CH"} <= options.shopify_banner
+    assert "EEA" not in options.shopify_banner
+    first, second, third = (lane.consent for lane in settings.destinations)
+    assert first == ConsentNeeds(purposes=("stats",), gvl_id=7, uses_limited=False, policy="strict")
+    assert second == ConsentNeeds(ac_id=89, onetrust_groups=("C2", "C4"))
+    assert third == ConsentNeeds(purposes_only=True)
+    table = settings.consent_table()["shop"]
+    assert set(table) == {lane.name for lane in settings.destinations}
+    cells = table[settings.destinations[1].name]
+    assert cells["opt-out (US)"]["US Privacy: opted out"] == "denied: us_opt_out (US_OPTED_OUT)"
+    assert cells["notice (elsewhere)"]["nothing said"] == "denied: consent_missing (NO_SIGNAL)"  # Japan, by opt_in
+
+
+def test_a_platform_on_a_list_needs_its_vendor_unless_it_is_mapped_otherwise():
+    for settings, gvl_id in (({}, 755), ({"ac_id": 3}, None), ({"tcf_purposes_only": True}, None), ({"gvl_id": 9}, 9)):
+        config = DestinationConsentConfig.model_validate(settings)
+        assert consent_needs("google", config, has_consent_states=True).gvl_id == gvl_id

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 
 from app.consent.memo import LONGEST_CHARS, Memo
+from app.consent.signals import forget_strings, read_signals
+from app.wire import Consent
 
 
 def test_a_string_is_decoded_once_while_it_is_remembered() -> None:
@@ -18,6 +20,16 @@ def test_a_string_is_decoded_once_while_it_is_remembered() -> None:
     assert [memo(text) for text in ("a", "bb", "a", "ccc", "bb", "a", "a")] == [1, 2, 1, 3, 2, 1, 1]
     assert asked == ["a", "bb", "ccc", "a"]  # the third string drove the first out
     assert len(memo) == 2
+
+
+def test_everything_can_be_forgotten() -> None:
+    memo = Memo(len)
+    memo("a")
+    memo.clear()
+    assert len(memo) == 0
+    read_signals(Consent(tcf="CQ", gpp="DB"))
+    forget_strings()
+    assert read_signals(Consent(tcf="CQ"))[0].tcf is not None
 
 
 def test_a_long_string_is_never_remembered() -> None:

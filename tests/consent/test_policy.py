@@ -13,7 +13,7 @@ from app.consent.jurisdiction import Place, Regime, in_country, place, regime_of
 from app.consent.needs import ConsentNeeds, ConsentOptions, policy_version
 from app.consent.policy import ConsentDecision, decide
 from app.consent.signals import read_signals
-from app.consent.table import SITUATIONS, in_words, rows
+from app.consent.table import DECIDED_AT, LISTED_SITUATIONS, SITUATIONS, in_words, rows
 from app.consent.vendors import MAX_AGE_DAYS, vendors
 from app.destinations.registry import destinations
 from app.errors import REASONS, Outcome, Reason
@@ -103,6 +103,38 @@ def test_each_cell_of_the_table(situation: str) -> None:
     only = {situation: SITUATIONS[situation]}
     assert [short(row.decision) for row in rows(STRICT, META, NOW, only)] == [strict] * 4
     assert [short(row.decision) for row in rows(REGIONAL, META, NOW, only)] == [*regional, regional[0]]
+
+
+STRINGS = """
+TC string: Google and all purposes allowed                  | TCF_GRANTED | TCF_GRANTED | TCF_GRANTED
+TC string: measurement only (purposes 1, 7, 9, 10)          | ~TCF_GRANTED_NO_PERSONALIZATION | = | =
+TC string: purposes allowed, Google refused                 | !TCF_VENDOR_DENIED | ~ | !
+TC string: everything refused                               | !TCF_VENDOR_DENIED | ~ | !
+TC string: older than 395 days                              | !TCF_STALE | ~TCF_STALE | !TCF_STALE
+TC string of today without disclosed vendors                | !TCF_DISCLOSED_SEGMENT_MISSING | ~ | !
+TC string: cut off                                          | !TCF_TRUNCATED | ~TCF_TRUNCATED | !TCF_TRUNCATED
+TC string beside three booleans, all true                   | CM_GRANTED | CM_GRANTED | CM_GRANTED
+GPP string: a TC string that allows                         | TCF_GRANTED | TCF_GRANTED | TCF_GRANTED
+GPP string: California, not opted out                       | !WRONG_REGIME_SIGNAL | US_NOT_OPTED_OUT | !REGIME_DEFAULT
+GPP string: California, opted out of sale                   | !WRONG_REGIME_SIGNAL | ~US_OPTED_OUT | !US_OPTED_OUT
+GPP string: California, not opted out, browser's control on | !WRONG_REGIME_SIGNAL | ~US_GPC_OPT_OUT | !GPC
+GPP string: national, a child without consent               | !CHILD_NO_CONSENT | = | =
+GPP string: cut off                                         | !GPP_TRUNCATED | ~GPP_TRUNCATED | !GPP_TRUNCATED
+"""
+"""At Google under `regional`: consent first or unknown, opt-out, notice. `=` is the first cell, a mark its code."""
+
+
+def test_each_cell_of_the_table_of_strings() -> None:
+    found: dict[str, list[str]] = {}
+    for row in rows(REGIONAL, GOOGLE, DECIDED_AT, LISTED_SITUATIONS):
+        found.setdefault(row.situation, []).append(short(row.decision))
+    expected = {}
+    for line in STRINGS.strip().splitlines():
+        situation, first, *others = (cell.strip() for cell in line.split("|"))
+        code = first.lstrip("!~")
+        cells = [first, *(first if cell == "=" else cell + code if cell in {"~", "!"} else cell for cell in others)]
+        expected[situation] = [*cells, first]
+    assert found == expected
 
 
 def test_a_decision_in_words() -> None:
