@@ -159,6 +159,8 @@ class HashedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     is_test: bool = False
     consent: ConsentFacts = ConsentFacts()
     """As decided for the destinations that `has_consent_states`."""
+    place: str | None = None
+    """Where the shopper is, as US-CA, of an event that some destination gets limited: its law is what limits."""
     test_codes: dict[str, str] = {}
 
     @property

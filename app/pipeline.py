@@ -159,6 +159,7 @@ def plan(event: Event, policy: SourcePolicy, forms: frozenset[Form], now: dateti
         is_test=is_test(event),
         test_codes=event.test_event_codes or {},
         consent=_consent_facts(policy, gates),
+        place=str(given.place) if given.place and any(gate.limited for gate in gates.values()) else None,
     )
     warnings += _advice(hashed, transaction, event.event_id is not None)
     verdicts, deliveries = _route(hashed, policy, gates, now, warnings)
@@ -381,7 +382,9 @@ def _id_request(
         # And without an fbc made here, which holds the time of the making.
         identity = hashed.identity if event.user.fbc else msgspec.structs.replace(hashed.identity, fbc=None)
         # Nor by what the shopper allowed meanwhile.
-        plain = msgspec.structs.replace(hashed, event_time=stated, identity=identity, consent=ConsentFacts())
+        plain = msgspec.structs.replace(
+            hashed, event_time=stated, identity=identity, consent=ConsentFacts(), place=None
+        )
         canonical = canonical_bytes(plain)
         derived = derive_without_key(policy.name, hashed.event_name, canonical)
     return IdRequest(

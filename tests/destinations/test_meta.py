@@ -294,6 +294,18 @@ def test_limited_data_use_elsewhere_is_located_by_address(country: str | None, s
     )
 
 
+@pytest.mark.parametrize(
+    ("place", "state", "code"),
+    [("US-CA", None, 1000), ("US-RI", None, 1013), ("US-CA", "ri", 1013), ("US", None, 0), ("CA-QC", None, 0)],
+)
+def test_limited_data_use_takes_the_state_of_the_place_where_no_address_has_one(
+    place: str, state: str | None, code: int
+) -> None:
+    item = s.sent("meta", s.event(place=place, identity=s.identity(state=state)), limited=True)
+    assert item["data_processing_options_state"] == code
+    assert item["data_processing_options_country"] == (1 if code else 0)
+
+
 def test_limited_events_drop_what_is_not_needed():
     user = s.sent("meta", limited=True)["user_data"]
     assert {"fn", "ln", "db", "ge", "ct", "st", "zp", "country"}.isdisjoint(user)

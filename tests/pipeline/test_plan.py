@@ -696,3 +696,21 @@ def test_the_proof_holds_what_was_decided_wherever_consent_was_the_question() ->
     )
     assert tcf not in repr(proof)
     assert b"key" not in repr(source).encode()
+
+
+@pytest.mark.parametrize(
+    ("consent", "place_of_event"),
+    [
+        ({"jurisdiction": "US-CA"}, "US-CA"),
+        ({"jurisdiction": "US-CA", "us_privacy": "1YNN"}, None),
+        ({"jurisdiction": "DE", **ALLOWED}, None),
+    ],
+)
+def test_the_place_travels_with_an_event_that_its_law_limits(
+    consent: dict[str, Any], place_of_event: str | None
+) -> None:
+    source = policy(route("one"), consent=ConsentOptions(policy="regional"))
+    made = planned(source, consent=consent, transaction_id=None, custom_data={})
+    assert made.event.place == place_of_event
+    elsewhere = planned(policy(route("one")), consent=ALLOWED, transaction_id=None, custom_data={})
+    assert made.id_request.derived == elsewhere.id_request.derived

@@ -231,9 +231,17 @@ def is_crm(event: HashedEvent, settings: MetaSettings) -> bool:
     return settings.lead_event_source is not None and event.action_source == "system_generated"
 
 
+def _us_state(event: HashedEvent) -> str | None:
+    """The US state in lower case: of the address, else of the place whose law limits the event."""
+    if event.identity.country == "us" and event.identity.state:
+        return event.identity.state
+    country, _, region = (event.place or "").partition("-")
+    return region.lower() if country == "US" else None
+
+
 def limited_options(event: HashedEvent) -> dict[str, Any]:
     """Limited Data Use: the state where Meta knows a code for it, else 0/0, where Meta locates the IP address."""
-    state = LDU_STATES.get(event.identity.state or "", 0) if event.identity.country == "us" else 0
+    state = LDU_STATES.get(_us_state(event) or "", 0)
     return {
         "opt_out": True,
         "data_processing_options": ["LDU"],
