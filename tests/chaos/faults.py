@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from tests.chaos.fleet import READY_S
-from tests.chaos.stores import Standalone
+from tests.chaos.stores import SentinelGroup, Standalone
 from tests.chaos.world import World
 from tests.e2e.harness import wait_until
 
 LEASE_S = 6.0
 STALL_S = 5.0
+LAG_S = 0.5
 ROOM_BYTES = 1 << 20
 
 
@@ -42,6 +43,12 @@ def freeze_worker(world: World) -> str:
 def lose_primary(world: World) -> str:
     """kill -9 of a Redis that takes writes; where others can take over, they do."""
     return world.stores.fail_over()
+
+
+def lose_primary_ahead(world: World) -> str:
+    """kill -9 of a primary whose replicas lack what it answered in the last half second."""
+    assert isinstance(world.stores, SentinelGroup)
+    return world.stores.fail_over_behind(lambda: world.pass_time(LAG_S))
 
 
 def restart_redis(world: World) -> str:

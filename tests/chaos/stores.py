@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from tests.chaos.proxy import TcpProxy
@@ -94,7 +95,23 @@ class SentinelGroup:
 
     def fail_over(self) -> str:
         """Kill the primary, wait for the Sentinels to name another, bring it back as a replica."""
+        return self._replace(self.primary())
+
+    def fail_over_behind(self, lag: Callable[[], None]) -> str:
+        """The same, but the replicas have received nothing since `lag` began."""
         old = self.primary()
+        replicas = [server for server in self.servers if server is not old]
+        for replica in replicas:
+            replica.pause()
+        try:
+            lag()
+            old.kill()
+        finally:
+            for replica in replicas:
+                replica.resume()
+        return f"{self._replace(old)} without the last writes"
+
+    def _replace(self, old: RedisServer) -> str:
         old.kill()
         wait_until("a failover", lambda: self.primary() is not old and self._is_master(self.primary()), 60)
         old.start()
