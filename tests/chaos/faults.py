@@ -48,7 +48,10 @@ def lose_primary(world: World) -> str:
 def lose_primary_ahead(world: World) -> str:
     """kill -9 of a primary whose replicas lack what it answered in the last half second."""
     assert isinstance(world.stores, SentinelGroup)
-    return world.stores.fail_over_behind(lambda: world.pass_time(LAG_S))
+    before = world.fleet.restored()
+    told = world.stores.fail_over_behind(lambda: world.pass_time(LAG_S))
+    wait_until("what was missing to be told again", lambda: world.fleet.restored() > before, 60)
+    return f"{told}, {world.fleet.restored() - before} orders told again"
 
 
 def restart_redis(world: World) -> str:

@@ -93,6 +93,10 @@ class Fleet:
         """The log lines of this event, of all members."""
         return [line for member in self.members for line in member.logged(event, **fields)]
 
+    def restored(self) -> int:
+        """How many events the members had to tell the store again."""
+        return sum(line["restored"] for line in self.logged("store.failover"))
+
     def tails(self) -> str:
         """The ends of all logs, for a person."""
         return "\n".join(f"--- {member.folder.name}\n{member.tail(8)}" for member in self.members)

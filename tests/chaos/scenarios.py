@@ -81,8 +81,8 @@ STAGES = (
         "Sentinel group, fsync",
         SentinelGroup,
         {"durability": "fsync"},
-        "every 202 outlives the loss of the primary, as the process that gave it tells it again to the replica that took "
-        "over; it is lost if that process dies as well before it could",
+        "every 202 outlives the loss of the primary, as the process that gave it tells it again to the replica that "
+        "took over; it is lost if that process dies as well before it could",
         (Scenario("failover to a replica that lags", (faults.lose_primary_ahead,), draws=4),),
     ),
     Stage(

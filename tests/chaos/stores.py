@@ -103,6 +103,7 @@ class SentinelGroup:
         replicas = [server for server in self.servers if server is not old]
         for replica in replicas:
             replica.pause()
+        old.command("CLIENT", "KILL", "TYPE", "replica")  # else what is under way to them would still arrive
         try:
             lag()
             old.kill()
