@@ -660,6 +660,11 @@ class Load:
         with self._lock:
             return list(self.accepted)
 
+    def all_posted(self) -> dict[str, Order]:
+        """The orders that were sent at least once, by now."""
+        with self._lock:
+            return dict(self.posted)
+
     def _guarded(self, client: int) -> None:
         try:
             self._run(client)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.backing import Backing, SqliteBacking
 from tests.e2e.harness import (
     PLATFORMS,
     Gateway,
@@ -17,10 +18,8 @@ from tests.e2e.harness import (
     Sandbox,
     assert_ledger_closes,
     money,
-    read_book,
 )
 
-KILLS = int(os.environ.get("CONVEY_CHAOS_KILLS", "50"))
 SEED = int(os.environ.get("CONVEY_CHAOS_SEED", "20261120"))
 TROUBLE = (
     {"kind": "lost_answer", "times": None, "probability": 0.06},
@@ -34,8 +33,8 @@ TUNING = {"timeout": "2s", "lease": "8s", "retry": {"first": "200ms", "cap": "1s
 
 
 @pytest.fixture
-def gateway(tmp_path: Path, sandbox: Sandbox) -> Iterator[Gateway]:
-    gateway = Gateway(tmp_path / "gateway", sandbox.url, tuning=TUNING)
+def gateway(tmp_path: Path, sandbox: Sandbox, backing: Backing) -> Iterator[Gateway]:
+    gateway = Gateway(tmp_path / "gateway", sandbox.url, tuning=TUNING, store=backing.settings)
     try:
         yield gateway
     finally:
@@ -51,8 +50,9 @@ def kill_at(gateway: Gateway, seconds: float) -> None:
 
 
 def test_no_order_is_lost_or_counted_twice_however_often_the_process_is_killed(
-    gateway: Gateway, sandbox: Sandbox, tmp_path: Path, figures: Callable[[str], None]
+    gateway: Gateway, sandbox: Sandbox, backing: Backing, figures: Callable[[str], None]
 ) -> None:
+    kills = int(os.environ.get("CONVEY_CHAOS_KILLS") or (50 if isinstance(backing, SqliteBacking) else 12))
     dice = random.Random(SEED)
     load = Load(gateway.url, prefix="K", seed=SEED, give_up=0.25, fire_pixels=sandbox.fire_pixels)
     sandbox.script_all(*TROUBLE, seed=SEED)
@@ -60,7 +60,7 @@ def test_no_order_is_lost_or_counted_twice_however_often_the_process_is_killed(
     try:
         gateway.start()
         load.start()
-        for number in range(KILLS):
+        for number in range(kills):
             if number % 8 == 7:
                 gateway.spawn()
                 instants.append(f"start+{dice.uniform(0.2, 0.9):.3f}")
@@ -70,7 +70,7 @@ def test_no_order_is_lost_or_counted_twice_however_often_the_process_is_killed(
                 instants.append(f"{dice.uniform(0.0, 0.45):.3f}")
             kill_at(gateway, float(instants[-1].removeprefix("start+")))
             promised = load.snapshot()
-            book = read_book(gateway.database, tmp_path / "scratch")
+            book = backing.book(load.all_posted())
             book.assert_true()
             assert not book.missing(promised), f"after kill {number + 1}: accepted, but not in the store"
 
@@ -86,7 +86,7 @@ def test_no_order_is_lost_or_counted_twice_however_often_the_process_is_killed(
     ledger = gateway.ledger()
     assert_ledger_closes(ledger)
     assert gateway.stop() == 0
-    book = read_book(gateway.database, tmp_path / "scratch")
+    book = backing.book(load.posted)
     book.assert_true()
 
     kept = {event_id: load.posted[event_id] for event_id in book.events}

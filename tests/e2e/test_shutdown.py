@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import signal
 import socket
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from app.outbox.sqlite import SqliteStore
+from tests.e2e.backing import Backing
 from tests.e2e.harness import (
     KEY,
     META,
@@ -38,26 +37,11 @@ SHORT = {"timeout": "2s", "lease": "8s", "retry": {"first": "200ms", "cap": "1s"
 LONG = {"timeout": "60s", "lease": "70s", "retry": {"first": "200ms", "cap": "1s"}}
 
 
-def pending_and_free(gateway: Gateway, scratch: Path, within: timedelta) -> int:
-    """How many deliveries an ended process left pending; each must be nobody's, and ready `within` from now.
-
-    Looked at twice: as rows on disk, and by opening the store at that instant and claiming them, on a copy.
-    """
-    later = datetime.now(UTC) + within
-    book = read_book(gateway.database, scratch)
-    book.assert_true()
-    assert not [waiting for waiting in book.waiting if waiting.is_leased], "a lease outlived the process"
-    assert not [waiting for waiting in book.waiting if waiting.ready_at > later.timestamp()]
-
-    async def claim_all() -> int:
-        store = await SqliteStore.open(scratch / "copy.db", destinations=PLATFORMS, now=lambda: later)
-        try:
-            return sum([len(await store.claim(name, 100_000, timedelta(seconds=20))) for name in PLATFORMS])
-        finally:
-            await store.close()
-
-    assert asyncio.run(claim_all()) == len(book.waiting)
-    return len(book.waiting)
+def pending_and_free(backing: Backing, within: timedelta) -> int:
+    """How many deliveries an ended process left pending; each must be nobody's, and ready `within` from now."""
+    waiting = backing.waiting(datetime.now(UTC) + within)
+    assert waiting.ready == waiting.pending
+    return waiting.pending
 
 
 def stop_in_time(gateway: Gateway) -> float:
@@ -96,10 +80,10 @@ def restart_and_deliver(gateway: Gateway, sandbox: Sandbox, expected: set[str], 
     ids=["slow", "hang", "hang-after-taking"],
 )
 def test_sigterm_under_load_loses_nothing_and_answers_nothing_but_202(
-    fault: dict[str, Any], tmp_path: Path, sandbox: Sandbox, figures: Callable[[str], None]
+    fault: dict[str, Any], tmp_path: Path, sandbox: Sandbox, backing: Backing, figures: Callable[[str], None]
 ) -> None:
     sandbox.script_all(fault)
-    with gateway_running(tmp_path / "gateway", sandbox, tuning=SHORT, server=SERVER) as gateway:
+    with gateway_running(tmp_path / "gateway", sandbox, tuning=SHORT, server=SERVER, store=backing.settings) as gateway:
         load = Load(gateway.url, prefix="T", seed=1, retries=False, pause_s=0.01)
         try:
             load.start()
@@ -112,9 +96,9 @@ def test_sigterm_under_load_loses_nothing_and_answers_nothing_but_202(
         assert {status for status in load.statuses if isinstance(status, int)} == {202}
         refused = {status for status in load.statuses if isinstance(status, str)}
         assert refused <= {"ConnectError", "RemoteProtocolError", "ReadError", "WriteError"}, refused
-        book = read_book(gateway.database, tmp_path / "scratch")
+        book = backing.book(load.posted)
         assert not book.missing(load.accepted)
-        pending = pending_and_free(gateway, tmp_path / "scratch", within=timedelta(seconds=8))
+        pending = pending_and_free(backing, within=timedelta(seconds=8))
         if fault["kind"] == "hang":
             assert pending == len(book.events) * len(PLATFORMS)
         figures(f"ended after {took:.1f} s, {len(load.accepted)} orders accepted, {pending} deliveries pending")
@@ -122,10 +106,10 @@ def test_sigterm_under_load_loses_nothing_and_answers_nothing_but_202(
 
 
 def test_a_send_that_will_not_end_is_put_back_at_the_end_of_the_grace(
-    tmp_path: Path, sandbox: Sandbox, figures: Callable[[str], None]
+    tmp_path: Path, sandbox: Sandbox, backing: Backing, figures: Callable[[str], None]
 ) -> None:
     sandbox.script(META, {"kind": "hang", "times": None, "max_s": 120, "process": True})
-    with gateway_running(tmp_path / "gateway", sandbox, tuning=LONG, server=SERVER) as gateway:
+    with gateway_running(tmp_path / "gateway", sandbox, tuning=LONG, server=SERVER, store=backing.settings) as gateway:
         some = orders("G", 40)
         gateway.accept(*some)
         gateway.wait_settled(*(name for name in PLATFORMS if name != META))
@@ -133,7 +117,7 @@ def test_a_send_that_will_not_end_is_put_back_at_the_end_of_the_grace(
         took = stop_in_time(gateway)
         assert gateway.logged("delivery.attempted", destination=META, detail="cut short by shutdown")
         # What was cut short was put back: only its retry's wait is left, not its lease of 70 s.
-        assert pending_and_free(gateway, tmp_path / "scratch", within=timedelta(seconds=2)) == len(some)
+        assert pending_and_free(backing, within=timedelta(seconds=2)) == len(some)
         figures(f"ended after {took:.1f} s with a request that would have lasted 60 s")
         ids = {order.event_id for order in some}
         restart_and_deliver(gateway, sandbox, ids, at_most=ids)

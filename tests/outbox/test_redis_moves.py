@@ -68,6 +68,14 @@ async def test_connections_that_were_reset_are_replaced(own: RedisServer) -> Non
         proxy.close()
 
 
+async def test_more_calls_at_once_than_there_are_connections_wait_their_turn(own: RedisServer) -> None:
+    store = await RedisStore.open(own.url, destinations=["meta"])
+    await store.accept([plan("ORD-1", ("meta",))])
+    found = await asyncio.gather(*(store.event("purchase_ORD-1") for _ in range(400)))
+    assert [len(states) for states in found] == [1] * 400
+    await store.close()
+
+
 async def test_a_map_of_slots_that_is_out_of_date_is_read_again() -> None:
     cluster = RedisCluster()
     cluster.start()

@@ -44,6 +44,8 @@ T = TypeVar("T")
 ELSEWHERE = (LostConnection, NoAnswer, AskError, ClusterDownError, MasterDownError, MovedError, ReadOnlyError)
 """What says that keys may lie on another server by now."""
 META = "{c:meta}"
+AT_ONCE = 64
+"""How many calls are under way at a time; more wait their turn, as the driver refuses beyond 100 connections."""
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -140,6 +142,7 @@ class Link:
         self._clock = clock
         self._is_closed = False
         self._busy = 0
+        self._lines = asyncio.Semaphore(AT_ONCE)
         self._idle = asyncio.Event()
 
     def now_us(self) -> int | None:
@@ -161,7 +164,7 @@ class Link:
             raise StoreUnavailable("the store is closed")
         self._busy += 1
         try:
-            async with talking(client), client.pipeline(transaction=False) as pipe:
+            async with self._lines, talking(client), client.pipeline(transaction=False) as pipe:
                 yield pipe
         finally:
             self._busy -= 1
