@@ -27,7 +27,7 @@ from app.metrics import Metrics
 from app.notices import api_version, has_test_mode
 from app.outbox.port import Store
 from app.policies import backlog_limits, lane_config, principals, source_policy, watched_sources
-from app.stores import opened, refuse_unroutable, utc_now
+from app.stores import opened, patiently, refuse_unroutable, utc_now
 
 log = logging.getLogger("convey.runtime")
 
@@ -115,7 +115,7 @@ class Runtime:
         names = [destination.name for destination in settings.destinations]
         limits = backlog_limits(settings)
         async with opened(settings.store, names, now, stop, limits, settings.consent.proof_retention) as store:
-            await refuse_unroutable(store, [*names, *settings.disabled])
+            await patiently(lambda: refuse_unroutable(store, [*names, *settings.disabled]), settings.store, stop)
             metrics = Metrics(
                 __version__,
                 [source.name for source in settings.sources],
@@ -125,12 +125,19 @@ class Runtime:
                 works_lanes=role.works_lanes,
             )
             sender = Sender(outbound=settings.outbound.outbound(), token_expires=metrics.set_token_expiry)
-            salt = await store.keep_secret("credentials", lambda: secrets.token_bytes(32))
-            proof_key = await store.keep_secret(PROOF_KEY, lambda: secrets.token_bytes(32))
+
+            async def keys() -> tuple[bytes, bytes]:
+                return (
+                    await store.keep_secret("credentials", lambda: secrets.token_bytes(32)),
+                    await store.keep_secret(PROOF_KEY, lambda: secrets.token_bytes(32)),
+                )
+
+            salt, proof_key = await patiently(keys, settings.store, stop)
             runtime = cls(settings, role, store, sender, metrics, now or utc_now, health or Health(), salt, proof_key)
             if role.works_lanes:
                 runtime.health.expect(runtime._worker.lanes)
-                await runtime._worker.measure()
+                with contextlib.suppress(StoreUnavailable):  # the worker does it again, every other second
+                    await runtime._worker.measure()
                 runtime._working = asyncio.create_task(runtime._worker.run(), name="worker")
             runtime._watching = asyncio.create_task(runtime._watch(), name="watch")
             try:

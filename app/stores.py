@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from app.config import StoreConfig
 from app.errors import StoreMismatch, StoreUnavailable
@@ -17,6 +18,7 @@ from app.outbox.redis import RedisStore
 from app.outbox.room import NO_LIMITS, Limits
 from app.outbox.sqlite import SqliteStore
 
+T = TypeVar("T")
 log = logging.getLogger("convey.store")
 
 FIRST_WAIT_S = 0.25
@@ -41,9 +43,7 @@ async def opened(
         StoreMismatch: It cannot be used as it is, however long one waits.
         StoreUnavailable: It was not there in time.
     """
-    store = await _patiently(
-        lambda: _open(config, destinations, now, limits, proof_retention), config, stop or asyncio.Event()
-    )
+    store = await patiently(lambda: _open(config, destinations, now, limits, proof_retention), config, stop)
     try:
         yield store
     finally:
@@ -83,8 +83,12 @@ async def _open(
     )
 
 
-async def _patiently(attempt: Callable[[], Awaitable[Store]], config: StoreConfig, stop: asyncio.Event) -> Store:
-    """The store of the first attempt that does not find it unavailable; each is told of, with the time that is left."""
+async def patiently(attempt: Callable[[], Awaitable[T]], config: StoreConfig, stop: asyncio.Event | None = None) -> T:
+    """What the first attempt gives that does not find the store unavailable; each other one is told of.
+
+    Raises: StoreUnavailable when `start_within` is over, or `stop` is set.
+    """
+    stop = stop or asyncio.Event()
     loop = asyncio.get_running_loop()
     until = loop.time() + (config.start_within.total_seconds() if config.is_shared else 0)
     wait_s = FIRST_WAIT_S

@@ -195,7 +195,7 @@ class RedisStore:
 
     async def _look_on(self) -> None:
         """Look at the servers from time to time, and tell one that was replaced what it may have missed."""
-        while True:
+        while not self._is_closed:  # a cancellation that comes while the driver drops a connection may get lost in it
             await asyncio.sleep(PERIOD_S)
             with suppress(StoreUnavailable):  # whoever asks hears of it, and the next look goes on
                 if await self._watch.look():
