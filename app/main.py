@@ -25,6 +25,7 @@ from app.api import (
     audit,
     contexts,
     dead_letters,
+    destinations,
     event_ids,
     events,
     explain,
@@ -71,6 +72,8 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.ingest = runtime.ingest
     app.state.journal = runtime.store
     app.state.outbox = runtime.store
+    app.state.board = runtime.board
+    app.state.destinations = tuple(destination.name for destination in runtime.settings.destinations)
     app.state.ids = runtime.store
     app.state.pairs = runtime.store.pairs
     app.state.memos = runtime.store
@@ -86,7 +89,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.max_events = server.max_events
     app.state.strict_sources = runtime.strict_sources
     modules = (
-        (explain, events, event_ids, contexts, receipts, dead_letters, ledger, audit, proofs, health)
+        (explain, events, event_ids, contexts, receipts, destinations, dead_letters, ledger, audit, proofs, health)
         if runtime.role.takes_events
         else (health,)
     )
@@ -105,7 +108,7 @@ def _describe(app: FastAPI) -> dict[str, Any]:
         _, extra = models_json_schema(
             [
                 (model, "validation")
-                for module in (events, event_ids, contexts, receipts, dead_letters)
+                for module in (events, event_ids, contexts, receipts, destinations, dead_letters)
                 for model in module.MODELS
             ],
             ref_template="#/components/schemas/{model}",

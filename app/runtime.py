@@ -73,12 +73,12 @@ class Runtime:
             version, known = api_version(destination)
             if known is not None and known.sunset is not None:
                 metrics.set_api_sunset(destination.name, version, known.sunset)
-        board = Board(store, now)
+        self.board = Board(store, now)
         lanes = [
             Lane(
                 lane_config(destination, salt, self._watched),
                 store,
-                board,
+                self.board,
                 sender,
                 metrics,
                 now,
@@ -89,7 +89,7 @@ class Runtime:
         self.limits = backlog_limits(settings)
         auditor = Auditor(store.pairs, platforms_of(self.policies), metrics)
         max_bytes = settings.store.max_bytes or 0
-        self._worker = Worker(lanes, store, board, metrics, now, self.limits, max_bytes, [auditor.turn])
+        self._worker = Worker(lanes, store, self.board, metrics, now, self.limits, max_bytes, [auditor.turn])
         self._working: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
 

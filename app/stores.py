@@ -128,7 +128,8 @@ async def refuse_unroutable(store: Store, names: Sequence[str]) -> None:
         listed = ", ".join(f"{name} ({number})" for name, number in sorted(waiting.items()))
         raise StoreMismatch(
             f"the store has deliveries waiting for destinations that are not configured: {listed}. "
-            "Put them back under these names until the ledger shows nothing pending for them"
+            "Put them back under these names until the ledger shows nothing pending for them, or end what waits for "
+            "good, one at a time, with: convey destinations forget NAME"
         )
 
 

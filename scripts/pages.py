@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api import audit, contexts, dead_letters, event_ids, events, explain, health, ledger, proofs, receipts
+from app.api import (
+    audit,
+    contexts,
+    dead_letters,
+    destinations,
+    event_ids,
+    events,
+    explain,
+    health,
+    ledger,
+    proofs,
+    receipts,
+)
 from app.api.problems import TITLES
 from app.errors import REASONS
 from app.event_names import STANDARD_EVENTS
@@ -67,11 +79,26 @@ def api_page() -> str:
         "listDeadLetters": "read",
         "purgeDeadLetters": "admin",
         "replayDeadLetters": "admin",
+        "listDestinations": "read",
+        "pauseDestination": "admin",
+        "resumeDestination": "admin",
         "getLedger": "read",
         "livez": "–",
         "readyz": "–",
     }
-    for module in (events, explain, event_ids, contexts, receipts, audit, dead_letters, ledger, proofs, health):
+    for module in (
+        events,
+        explain,
+        event_ids,
+        contexts,
+        receipts,
+        audit,
+        destinations,
+        dead_letters,
+        ledger,
+        proofs,
+        health,
+    ):
         for route in module.router.routes:
             call: Any = route
             if not call.include_in_schema:

@@ -192,6 +192,12 @@ class Outbox(Protocol):
         Waiting deliveries of `paused` event names (as `Choice.paused` has them) end no wait.
         """
 
+    async def hasten(self, destination: str, limit: int) -> int:
+        """Make up to `limit` pending deliveries ready now that are leased or wait; returns how many.
+
+        For what nobody is to wait for any more: whoever holds a lease finds it run out.
+        """
+
     async def ledger(self) -> Ledger:
         """The state counts, as of one instant."""
 

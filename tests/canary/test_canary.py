@@ -180,6 +180,13 @@ def refuse(stage: Stage, flock: Flock) -> None:
         client.ask(f"no replay by {name}", None, "POST", f"{letters}/replay", source="admin", content=body)
     client.ask("no replay", 400, "POST", f"{letters}/replay", source="admin", content=flock.email("replay"))
     client.ask("no purge", 403, "DELETE", letters, params={"event_id": flock.email("purge")})
+    for name in ("event_name", "rate_per_minute", "for", flock.email("pause")):
+        body = json.dumps({name: flock.email(f"pause by {name}")})
+        client.ask(f"no pause by {name}", 400, "POST", "/v1/destinations/meta/pause", source="admin", content=body)
+    reason = json.dumps({"event_name": "Donate", "reason": f"asked by {flock.email('reason of a pause')}"})
+    client.ask("a pause", 200, "POST", "/v1/destinations/meta/pause", source="admin", content=reason)
+    path = f"/v1/destinations/{flock.email('destination')}/pause"
+    client.ask("no such destination", 404, "POST", path, source="admin")
     path = f"/v2/{word('path')}/{flock.email('path')}"
     client.ask("no such path", 404, "GET", path, params={"q": flock.phone("query")})
     client.ask("no such method", 405, "DELETE", "/v1/events", params={"email": flock.email("query of a wrong method")})
@@ -204,6 +211,8 @@ def look(stage: Stage) -> None:
     for event_id in ("purchase_POISON-META-1", "purchase_POISON-PINTEREST-1", "purchase_ORD-1"):
         with contextlib.suppress(AssertionError):
             stage.client.ask(f"fate of {event_id}", 200, "GET", f"/v1/events/{event_id}")
+    lanes = stage.client.ask("lanes", 200, "GET", "/v1/destinations", source="admin").json()["destinations"]
+    assert [each["event_name"] for each in lanes["meta"]["paused_events"]] == ["Donate"]
     params: dict[str, Any] = {"summary": "true", "limit": 1000}
     told = stage.client.ask("dead letters", 200, "GET", "/v1/dead-letters", source="admin", params=params).json()
     assert len(told["dead_letters"]) == sum(account["dead"] for account in ledger.values())

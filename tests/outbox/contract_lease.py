@@ -249,6 +249,31 @@ class Claiming(Bounded):
         assert await counts(store) == {"queued": 1, "delivered": 1}
         await claim(store, "tiktok")
 
+    # --- hasten
+
+    async def test_what_is_hastened_is_ready_whatever_it_waited_for(self, store: Engine, clock: FrozenClock) -> None:
+        await store.accept([plan(f"ORD-{number}", ("meta", "tiktok")) for number in range(4)])
+        held, waits = (await store.claim("meta", 2, HOUR))[:2]
+        await settle(store, retrying(waits, clock.now() + HOUR))
+        assert (await waiting(store)).ready == 2
+        assert await store.hasten("meta", 100) == 2
+        assert (await waiting(store)).ready == 4
+        assert await store.hasten("meta", 100) == 0
+        again = await store.claim("meta", 100, LEASE)
+        assert len(again) == 4
+        assert await settle(store, dead(held)) == 0, "its lease is over"
+        assert len(await store.claim("tiktok", 100, LEASE)) == 4
+
+    async def test_hastening_goes_in_steps(self, store: Engine, clock: FrozenClock) -> None:
+        await store.accept([plan(f"ORD-{number}", ("meta",)) for number in range(40)])
+        await store.claim("meta", 100, HOUR)
+        done: list[int] = []
+        while done[-1:] != [0]:
+            done.append(await store.hasten("meta", 10))
+        assert sum(done) == 40
+        assert max(done) <= 10
+        assert len(await store.claim("meta", 100, LEASE)) == 40
+
     # --- wait
 
     async def test_wait_ends_when_something_is_accepted(self, store: Engine) -> None:
