@@ -76,9 +76,9 @@ thresholds, by the name of an alert: `metrics.prometheusRule.overrides: {ConveyO
 version changes in the values will stand here.
 
 **What was not verified**: the chart is rendered, linted, checked strictly against the API schemas of Kubernetes 1.31
-and 1.37 and the published schemas of its custom resources, and its containers' commands are run outside a cluster,
-probed and ended as the kubelet would. It has not been installed on a cluster, and no HPA, KEDA, NetworkPolicy or
-admission was seen at work.
+and 1.37 and the published schemas of its custom resources, held to checkov's policies (`make policy`), and its
+containers' commands are run outside a cluster, probed and ended as the kubelet would. It has not been installed on a
+cluster, and no HPA, KEDA, NetworkPolicy or admission was seen at work.
 
 ## Values
 """
