@@ -68,7 +68,7 @@ def test_a_property_goes_where_the_configuration_sends_it(name: str, path: str, 
 
 @pytest.mark.parametrize("name", ["meta", "tiktok", "pinterest", "snapchat"])
 def test_only_documented_fields_can_be_filled(name: str) -> None:
-    with pytest.raises(ValidationError, match="field_properties can fill"):
+    with pytest.raises(ValidationError, match=r"has no field user_data\.em of the platform's: "):
         s.settings(name, field_properties={"user_data.em": "mine"})
 
 
@@ -77,6 +77,12 @@ def test_every_assignable_field_stands_on_the_page(name: str) -> None:
     page = (s.PAGES / f"{name}.md").read_text("utf-8")
     missing = [path for path in destinations()[name].settings.assignable if path.rpartition(".")[2] not in page]
     assert not missing
+
+
+def test_a_misspelt_field_is_told_with_what_was_meant() -> None:
+    with pytest.raises(ValidationError, match=r"did you mean custom_data\.net_revenue\?") as caught:
+        s.settings("meta", field_properties={"custom_data.netrevenue": "margin"})
+    assert caught.value.errors()[0]["loc"] == ("field_properties",)
 
 
 def test_what_the_event_says_itself_wins() -> None:

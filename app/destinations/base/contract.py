@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from app.destinations.base.aftermath import Adjustment, Later
 from app.errors import Reason
@@ -78,12 +79,16 @@ class MappedSettings(DestinationSettings):
         "that can be filled so.",
     )
 
-    @model_validator(mode="after")
-    def _fields_exist(self) -> Self:
-        known = type(self).assignable
-        if not known.keys() >= self.field_properties.keys():
-            raise ValueError(f"field_properties can fill {', '.join(sorted(known)) or 'no field here'}")
-        return self
+    @field_validator("field_properties")
+    @classmethod
+    def _fields_exist(cls, chosen: dict[str, str]) -> dict[str, str]:
+        for path in chosen:
+            if path not in cls.assignable:
+                close = difflib.get_close_matches(path, cls.assignable, 1, 0.7)
+                all_of_them = ", ".join(sorted(cls.assignable)) or "none"
+                meant = f"did you mean {close[0]}?" if close else f"it can fill {all_of_them}"
+                raise ValueError(f"has no field {path} of the platform's: {meant}")
+        return chosen
 
 
 S = TypeVar("S", bound=DestinationSettings)

@@ -125,6 +125,14 @@ def app_text(event: HashedEvent, key: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+_BETWEEN = re.compile(r"[\s,;]+")
+
+
+def app_texts(event: HashedEvent, key: str) -> list[str]:
+    """The words of a text in the event's app data that lists several, apart by commas, semicolons or blanks."""
+    return [word for word in _BETWEEN.split(app_text(event, key) or "") if word]
+
+
 def app_flag(event: HashedEvent, key: str) -> int | None:
     """A yes (1) or no (0) in the event's app data, given as truth value or 0/1; None when it is neither."""
     value = (event.app or {}).get(key)

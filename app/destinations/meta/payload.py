@@ -10,6 +10,7 @@ from app.destinations.base import (
     app_extinfo,
     app_flag,
     app_text,
+    app_texts,
     assigned,
     hashed,
     number,
@@ -42,7 +43,6 @@ _CLICK_ID = re.compile(r"fb\.\d+\.\d{13}\.[\w-]+(\.[\w-]{2,8})?", re.ASCII)
 _LEAD_ID = re.compile(r"[1-9][0-9]{14,16}")
 _LOGIN_ID = re.compile(r"[1-9][0-9]{0,18}")
 _SEGMENT_OF = {"new": "new_customer_to_business", "returning": "existing_customer_to_business"}
-_LIST = re.compile(r"[\s,;]+")
 
 
 def record(delivery: Delivery, settings: MetaSettings) -> dict[str, Any]:
@@ -151,12 +151,11 @@ def app_data(event: HashedEvent) -> dict[str, Any]:
         return {}
     texts = "campaign_ids install_referrer installer_package windows_attribution_id".split()
     flags = "advertiser_tracking_enabled application_tracking_enabled".split()
-    schemes = app_text(event, "url_schemes")
     return tidy(
         {key: app_flag(event, key) for key in flags}
         | {"extinfo": app_extinfo(event), "vendor_id": event.identity.idfv or app_text(event, "vendor_id")}
         | {key: app_text(event, key) for key in texts}
-        | {"url_schemes": [part for part in _LIST.split(schemes) if part] if schemes else None}
+        | {"url_schemes": app_texts(event, "url_schemes")}
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from app.destinations.base import (
     app_extinfo,
     app_flag,
     app_text,
+    app_texts,
     assigned,
     hashed,
     number,
@@ -25,8 +25,6 @@ from app.destinations.snapchat.settings import SnapchatSettings
 from app.destinations.snapchat.tables import CONTENT_TYPES, EVENT_NAMES, PERSONAL_KEYS, STRONG_KEYS
 from app.errors import DestinationError
 from app.model import Delivery, HashedEvent
-
-_LIST = re.compile(r"[\s,;]+")
 
 
 def record(delivery: Delivery, settings: SnapchatSettings) -> dict[str, Any]:
@@ -152,12 +150,11 @@ def app_data(event: HashedEvent) -> dict[str, Any]:
     if event.action_source != "app":
         return {}
     texts = "app_id campaign_ids install_referrer installer_package windows_attribution_id".split()
-    schemes = app_text(event, "url_schemes")
     return tidy(
         {key: app_text(event, key) for key in texts}
         | {
             "advertiser_tracking_enabled": app_flag(event, "advertiser_tracking_enabled"),
             "extinfo": app_extinfo(event),
-            "url_schemes": [part for part in _LIST.split(schemes) if part] if schemes else None,
+            "url_schemes": app_texts(event, "url_schemes"),
         }
     )
