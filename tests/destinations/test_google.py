@@ -15,6 +15,7 @@ from app.destinations.google import LIMITS
 from app.destinations.google.answers import DATA, OF_AN_EVENT, PARKING, PASSING, SETUP, SOON
 from app.destinations.google.later import LATER
 from app.destinations.google.settings import EVENT_SOURCES, SCOPE
+from app.destinations.registry import destinations
 from app.errors import DestinationError, Reason
 from app.event_names import STANDARD_EVENTS
 from app.model import ConsentFacts, Delivered, Form, Park, Rejected, Retry, Split
@@ -344,6 +345,22 @@ def test_wrong_settings(field: str, value: Any) -> None:
     assert "BEGIN" not in str(caught.value)
 
 
+def test_one_budget_per_project():
+    def budget(**over: Any) -> str | None:
+        return destinations()["google"].budget(s.settings("google", **over))
+
+    assert budget() == "google:id"
+    assert budget(quota_project="shop-1") == "google:shop-1"
+    assert budget(credentials=json.dumps(SERVICE_ACCOUNT)) == "google:shop"
+    assert budget(credentials=json.dumps({**SERVICE_ACCOUNT, "project_id": ""})) == "google:shop.example"
+    owned = json.dumps({**json.loads(CREDENTIALS), "client_id": "4711-abc.apps.example"})
+    assert budget(credentials=owned, operating_account="42") == "google:4711"
+    assert [(rate.amount, rate.per) for rate in LIMITS.rates] == [
+        (300, timedelta(minutes=1)),
+        (100_000, timedelta(days=1)),
+    ]
+
+
 # --- answers --------------------------------------------------------------------------------------------------
 
 
@@ -527,3 +544,20 @@ def test_what_became_of_a_request(answer: Any, expected: Report) -> None:
 def test_a_question_without_an_answer(answer: Any, expected: Reason | None) -> None:
     told = LATER.read(answer, 4)
     assert isinstance(told, Park) if expected is None else isinstance(told, Retry) and told.reason is expected
+
+
+# --- the page's tag -----------------------------------------------------------------------------------------------
+
+
+def test_the_tag_carries_the_same_transaction_id():
+    call = destinations()["google"].pixel_call
+    own = s.settings("google", tags={"Purchase": "AW-1/AbC", "Refund": "AW-1/x"})
+    told = call(s.event(), "the_event_id", own)
+    assert told is not None
+    data = '{"send_to":"AW-1/AbC","value":129.90,"currency":"USD","transaction_id":"ORD-12345"}'
+    assert told == f'gtag("event", "conversion", {data});'
+    renewal = call(s.event(occurrence="INV-2"), "the_event_id", own)
+    assert renewal is not None
+    assert '"transaction_id":"the_event_id"' in renewal
+    assert call(s.event(event_name="Lead"), "x", own) is None
+    assert call(s.event(event_name="Refund"), "x", own) is None

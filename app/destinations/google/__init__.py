@@ -13,9 +13,9 @@ from typing import Any
 
 import orjson
 
-from app.destinations.base import ApiVersion, Destination, Limits, grouped, pack, tidy
+from app.destinations.base import ApiVersion, Destination, Limits, Rate, grouped, pack, tidy
 from app.destinations.google.answers import read
-from app.destinations.google.events import admit, event_body
+from app.destinations.google.events import admit, event_body, pixel_call
 from app.destinations.google.later import LATER
 from app.destinations.google.refunds import ADJUSTMENT
 from app.destinations.google.settings import MAX_ACTIONS, SCOPE, GoogleSettings
@@ -26,6 +26,7 @@ LIMITS = Limits(
     max_items=2000,  # limits, documented
     max_bytes=8_000_000,  # not published; far above 2000 events as they are sent here
     max_in_flight=4,  # best practices advise at most 10, over all processes
+    rates=(Rate(300, timedelta(minutes=1)), Rate(100_000, timedelta(days=1))),  # limits, documented: per project
 )
 LINGER = timedelta(seconds=2)
 """Requests are counted per project (300 a minute, 100,000 a day): fewer, larger ones."""
@@ -107,7 +108,9 @@ DESTINATION = Destination(
     read=read,
     has_consent_states=True,
     linger=LINGER,
+    pixel_call=pixel_call,
     versions=VERSIONS,
     later=LATER,
     adjustment=ADJUSTMENT,
+    budget=lambda settings: f"google:{settings.project()}",
 )

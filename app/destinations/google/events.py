@@ -9,6 +9,7 @@ from typing import Any
 
 from app.destinations.base import Admission, Admit, Skip, gate_age, hashed, number, scalars, tidy, uuid_text
 from app.destinations.google.settings import EVENT_SOURCES, REFUND, GoogleSettings
+from app.destinations.pixel import javascript, money
 from app.errors import DestinationError, Reason
 from app.model import Delivery, Form, HashedEvent, Warn
 
@@ -73,10 +74,22 @@ def transaction_id(delivery: Delivery) -> str:
     A renewal or a second invoice is a conversion of its own, so it goes by its event_id; so does an event without
     any transaction key. A Refund names its Purchase.
     """
-    event = delivery.event
+    return _transaction_id(delivery.event, delivery.event_id)
+
+
+def _transaction_id(event: HashedEvent, event_id: str) -> str:
     if event.occurrence and event.event_name != REFUND:
-        return delivery.event_id
-    return event.transaction or delivery.event_id
+        return event_id
+    return event.transaction or event_id
+
+
+def pixel_call(event: HashedEvent, event_id: str, settings: GoogleSettings) -> str | None:
+    """The tag's call with the transaction_id that Google gets from here; None where no tag is configured."""
+    tag = settings.tags.get(event.event_name)
+    if tag is None or event.event_name == REFUND:
+        return None
+    data = {"send_to": tag, **money(event), "transaction_id": _transaction_id(event, event_id)}
+    return javascript("gtag", "event", "conversion", data)
 
 
 def event_body(delivery: Delivery, settings: GoogleSettings, reference: str) -> dict[str, Any]:

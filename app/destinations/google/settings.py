@@ -94,6 +94,9 @@ class GoogleSettings(DestinationSettings):
     merchant_feed_language: str | None = Field(
         None, pattern=r"^[a-z]{2}$", description="Feed language of the ids, ISO 639-1."
     )
+    tags: dict[str, str] = Field(
+        {}, description="`send_to` of the Google tag on the page, such as `AW-123/AbC`, by event: for ready-made calls."
+    )
     send_lead_id: bool = Field(
         False, description="Whether `user.lead_id` is the id of a Google lead form; other platforms' ids are not."
     )
@@ -141,6 +144,16 @@ class GoogleSettings(DestinationSettings):
         if event_name in self.skip_events:
             return None
         return self.conversion_actions.get(REFUNDED if event_name == REFUND else event_name)
+
+    def project(self) -> str:
+        """What the quota is counted by: the Cloud project, as far as the settings and the credential tell it."""
+        info = _read(self.credentials)
+        stated = self.quota_project or info.get("quota_project_id") or info.get("project_id")
+        if isinstance(stated, str) and stated:
+            return stated
+        if info["type"] == "service_account":
+            return str(info["client_email"]).partition("@")[2]
+        return str(info["client_id"]).partition("-")[0]  # an OAuth client's id begins with its project's number
 
     def credential(self) -> str:
         """The credential with the token endpoint in it, in one spelling, for `TokenFor`."""
