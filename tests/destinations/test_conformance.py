@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from app.destinations.base import Admit, Skip
+from app.destinations.base import Admit, Report, Skip
 from app.destinations.registry import destinations
 from app.errors import REASONS, Outcome, Reason
 from app.event_names import STANDARD_EVENTS
@@ -315,7 +315,8 @@ JSON = st.recursive(
                         "codes",
                     ),
                     *("event", "event_logs", "error_msgs", "details", "events", "error_data", "blame_field_specs"),
-                    *("num_events_processed", "is_transient", "request_id", "fbtrace_id"),
+                    *("num_events_processed", "is_transient", "request_id", "fbtrace_id", "requestId", "fieldWarnings"),
+                    *("requestStatusPerDestination", "requestStatus", "errorInfo", "errorCounts", "recordIndices"),
                 ]
             ),
             inner,
@@ -330,3 +331,22 @@ JSON = st.recursive(
 @given(body=JSON, status=st.sampled_from(STATUSES), size=st.integers(1, 3))
 def test_whatever_is_answered_there_is_a_verdict(name: str, body: Any, status: int, size: int) -> None:
     checked(name, HttpReply(status, {}, json.dumps(body).encode()), size)
+
+
+@hypothesis_settings(max_examples=60, deadline=None)
+@given(body=JSON, status=st.sampled_from(STATUSES), size=st.integers(1, 3))
+def test_what_is_asked_later_shows_no_secret_and_always_has_an_end(
+    name: str, body: Any, status: int, size: int
+) -> None:
+    later = destinations()[name].later
+    if later is None:
+        return
+    call = later.ask("trace 1", pages.settings_of(name))
+    assert call.deliveries == ()
+    for secret in secrets(name):
+        assert secret not in repr(call)
+        assert secret not in call.url
+    told = later.read(HttpReply(status, {}, json.dumps(body).encode()), size)
+    assert isinstance(told, Report | Retry | Park)
+    if isinstance(told, Report):
+        assert all(0 <= position < size for position in told.refused)

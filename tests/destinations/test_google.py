@@ -317,6 +317,8 @@ def test_test_events_are_only_validated():
 CREDENTIALS = s.SETTINGS["google"]["credentials"]
 WRONG: list[tuple[str, Any]] = [
     ("operating_account", "12a"),
+    ("operating_account", True),
+    ("operating_account", 1.5),
     ("conversion_actions", {}),
     ("conversion_actions", {"Refund": "1"}),
     ("conversion_actions", {"Purchase": "abc"}),
@@ -343,6 +345,11 @@ def test_wrong_settings(field: str, value: Any) -> None:
         s.settings("google", **{field: value})
     assert s.TOKEN not in str(caught.value)
     assert "BEGIN" not in str(caught.value)
+
+
+def test_ids_may_be_written_as_people_write_them():
+    own = s.settings("google", operating_account=1234567890, conversion_actions={"Purchase": 987654321})
+    assert (own.operating_account, own.conversion_actions) == ("1234567890", {"Purchase": "987654321"})
 
 
 def test_one_budget_per_project():

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from datetime import timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 
 from app.destinations.base import DestinationSettings
 from app.units import Duration
@@ -41,14 +41,15 @@ FROM_PROPERTIES = frozenset(
 """Fields of Google's that an event has no place for: a custom property can be named for each."""
 
 
-def _digits(value: str) -> str:
-    bare = value.replace("-", "")
-    if re.fullmatch(r"[0-9]{1,19}", bare) is None:
+def _digits(value: Any) -> str:
+    bare = str(value).replace("-", "") if isinstance(value, str | int) else ""
+    if isinstance(value, bool) or re.fullmatch(r"[0-9]{1,19}", bare, re.ASCII) is None:
         raise ValueError("must be an id of digits, such as 123-456-7890 or 1234567890")
     return bare
 
 
-Id = Annotated[str, AfterValidator(_digits)]
+N = TypeVar("N", dict[str, str], tuple[str, ...])
+Id = Annotated[str, BeforeValidator(_digits)]
 """An account's or a conversion action's id; the hyphens people write are dropped (destinations, documented)."""
 
 
@@ -128,16 +129,26 @@ class GoogleSettings(DestinationSettings):
             raise ValueError("must be an https URL, or plain http to loopback")
         return url
 
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if REFUND in self.conversion_actions:
+    @field_validator("conversion_actions")
+    @classmethod
+    def _without_refund(cls, actions: dict[str, str]) -> dict[str, str]:
+        if REFUND in actions:
             raise ValueError("a Refund adjusts its Purchase, and has no conversion action: leave it out")
-        if unknown := sorted(set(self.field_properties) - FROM_PROPERTIES):
-            raise ValueError(f"field_properties knows no field {unknown[0]}: use {', '.join(sorted(FROM_PROPERTIES))}")
-        for name in (*self.event_sources, *self.without_deduplication):
-            if name not in EVENT_SOURCES:
-                raise ValueError(f"event_sources and without_deduplication name action sources; {name} is none")
-        return self
+        return actions
+
+    @field_validator("field_properties")
+    @classmethod
+    def _fields_exist(cls, properties: dict[str, str]) -> dict[str, str]:
+        if not properties.keys() <= FROM_PROPERTIES:
+            raise ValueError(f"can fill {', '.join(sorted(FROM_PROPERTIES))}")
+        return properties
+
+    @field_validator("event_sources", "without_deduplication")
+    @classmethod
+    def _are_action_sources(cls, named: N) -> N:
+        if not EVENT_SOURCES.keys() >= set(named):
+            raise ValueError(f"must name action sources: {', '.join(EVENT_SOURCES)}")
+        return named
 
     def action(self, event_name: str) -> str | None:
         """The conversion action of an event; None where there is none."""
