@@ -104,12 +104,21 @@ def memos(
         return kept
     (trace_id,) = trace_ids
     if trace_id is not None and all(isinstance(result, Delivered) for result in results):
-        of = destination.adjustment.of if destination.adjustment is not None else None
-        asked = aftermath.Inquiry(now, 0, tuple(aftermath.asked_of(delivery, of) for delivery in deliveries))
+        events = [
+            aftermath.asked_of(delivery, is_adjustable=_is_adjustable(delivery, destination.adjustment, settings))
+            for delivery in deliveries
+        ]
+        asked = aftermath.Inquiry(now, 0, tuple(events))
         due_at = now + later.first_after(settings)
         until = now + later.give_up_after * 2
         kept.append(Memo(aftermath.ask_book(name), trace_id, aftermath.encode_inquiry(asked), until, due_at))
     return kept
+
+
+def _is_adjustable(delivery: Delivery, adjustment: Adjustment[Any] | None, settings: Any) -> bool:
+    """Whether this delivery makes a conversion that can be adjusted."""
+    event = delivery.event
+    return adjustment is not None and event.event_name == adjustment.of and adjustment.is_adjustable(event, settings)
 
 
 def _adjustable(
@@ -130,7 +139,7 @@ def _adjustable(
         transaction = event.transaction
         if not isinstance(result, Delivered) or transaction is None or event.is_test:
             continue
-        if event.event_name == adjustment.of and adjustment.is_adjustable(event, settings):
+        if _is_adjustable(delivery, adjustment, settings):
             precedent = Precedent(event.money)
         elif event.event_name == adjustment.event_name and delivery.event_id in precedents:
             precedent = precedents[delivery.event_id]

@@ -82,11 +82,10 @@ def decode_inquiry(value: bytes) -> Inquiry:
     return _inquiries.decode(zlib.decompress(value))
 
 
-def asked_of(delivery: Delivery, of: str | None) -> Asked:
-    """A delivery as an event of a request; `of` is the name of the events whose conversion can be adjusted."""
+def asked_of(delivery: Delivery, *, is_adjustable: bool) -> Asked:
+    """A delivery as an event of a request; `is_adjustable` says that its conversion can be adjusted."""
     event = delivery.event
-    transaction = event.transaction if event.event_name == of else None
-    return Asked(event.source, event.event_name, delivery.event_id, transaction)
+    return Asked(event.source, event.event_name, delivery.event_id, event.transaction if is_adjustable else None)
 
 
 def encode_precedent(precedent: Precedent) -> bytes:

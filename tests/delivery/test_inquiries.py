@@ -188,10 +188,10 @@ async def test_nothing_is_asked_about_test_events(desk: Desk) -> None:
 def test_an_inquiry_keeps_ids_only() -> None:
     from tests.destinations import support as s
 
-    asked = aftermath.asked_of(s.delivery(), "Purchase")
+    asked = aftermath.asked_of(s.delivery(), is_adjustable=True)
     inquiry = aftermath.Inquiry(START, 2, (asked,) * 2000)
     packed = aftermath.encode_inquiry(inquiry)
     assert aftermath.decode_inquiry(packed) == inquiry
     assert (asked.event_id, asked.transaction) == ("purchase_ORD-12345", "ORD-12345")
-    assert aftermath.asked_of(s.delivery(s.event(event_name="Lead")), "Purchase").transaction is None
+    assert aftermath.asked_of(s.delivery(), is_adjustable=False).transaction is None
     assert set(aftermath.Asked.__struct_fields__) == {"source", "event_name", "event_id", "transaction"}

@@ -6,6 +6,7 @@ property can fill; lifecycles. Whatever an adapter admits must be taken, without
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from decimal import Decimal
@@ -22,7 +23,7 @@ from app.sandbox import create_sandbox
 from app.wire import ACTION_SOURCES
 from tests.destinations import support as s
 
-PLATFORMS = ("meta", "tiktok", "pinterest", "snapchat")
+PLATFORMS = ("meta", "tiktok", "pinterest", "snapchat", "google")
 OVER: dict[str, dict[str, Any]] = {
     "meta": {
         "messaging_channel": "whatsapp",
@@ -37,6 +38,7 @@ OVER: dict[str, dict[str, Any]] = {
     "tiktok": {"address_fields": "all", "partner_name": "Convey", "lead_event_source": "HubSpot"},
     "pinterest": {"send_customer_type": True, "partner_name": "ss-convey"},
     "snapchat": {"custom_event_names": {"Schedule": "CUSTOM_EVENT_4", "Refund": "CUSTOM_EVENT_5"}},
+    "google": {"merchant_id": "5", "merchant_feed_label": "US", "merchant_feed_language": "en", "send_lead_id": True},
 }
 KNOWN = s.identity(
     idfa="EA7583CD-A667-48BC-B806-42ECB2B48606",
@@ -85,6 +87,7 @@ FILLED: dict[str, Any] = {  # a value that fits, by the last word of a field
     "attribution_share": "0.5",
     "is_retargeting": True,
     "attributed": 0,
+    "customerValueBucket": "HIGH",
 }
 
 
@@ -108,7 +111,7 @@ def sparse(name: str, source: str) -> HashedEvent:
         contents=(HashedContent(title="Shoe"),),
         properties={},
     )
-    identity = s.with_digests(Form.EMAIL, ctwa_clid="ARAkLk", client_user_agent="Mozilla/5.0")
+    identity = s.with_digests(Form.EMAIL, Form.EMAIL_GMAIL_FOLDED, ctwa_clid="ARAkLk", client_user_agent="Mozilla/5.0")
     app = {**s.APP, "campaign_ids": None} if source == "app" else None
     return whole(name, source, custom_data=little, identity=identity, referrer_url=None, app=app)
 
@@ -143,11 +146,16 @@ async def send(http: httpx.AsyncClient, name: str, deliveries: Sequence[Delivery
     for call in kind.build(deliveries, settings):
         path = httpx.URL(call.url).copy_with(scheme="http", host="127.0.0.1")
         params = {**dict(path.params), **call.secret_params}
+        secret_headers = dict(call.secret_headers)
+        if call.auth is not None:
+            form = {**json.loads(call.auth.credential), "grant_type": "refresh_token"}
+            token = (await http.post("/token", data=form)).json()["access_token"]
+            secret_headers["authorization"] = f"Bearer {token}"
         reply = await http.request(
             call.method,
             path.copy_with(query=None),
             params=params,
-            headers={**call.headers, **call.secret_headers},
+            headers={**call.headers, **secret_headers},
             content=call.body,
         )
         answer = HttpReply(reply.status_code, dict(reply.headers), reply.content)
@@ -205,7 +213,7 @@ async def test_every_field_that_a_property_can_fill(client: httpx.AsyncClient, n
 @pytest.mark.parametrize("name", PLATFORMS)
 async def test_the_life_of_an_order(client: httpx.AsyncClient, name: str) -> None:
     """Late sales in a store, renewals, free orders and several currencies; and what has no counterpart is skipped."""
-    windows = {"meta": 61, "tiktok": 27, "pinterest": 6, "snapchat": 27}
+    windows = {"meta": 61, "tiktok": 27, "pinterest": 6, "snapchat": 27, "google": 89}
     late = whole("Purchase", "physical_store", event_time=s.NOW - timedelta(days=windows[name]))
     renewals = [
         whole("Subscribe", "system_generated" if name != "tiktok" else "website", occurrence=f"INV-{n}") for n in (1, 2)
@@ -222,5 +230,5 @@ async def test_the_life_of_an_order(client: httpx.AsyncClient, name: str) -> Non
     too_late = whole("Purchase", "physical_store", event_time=s.NOW - timedelta(days=windows[name] + 1))
     assert s.skipped(name, too_late, **OVER[name]) == "too_old"
     refund = taken(name, [whole("Refund", "website", occurrence="REF-1")])
-    assert len(refund) == (1 if name in ("meta", "snapchat") else 0)
+    assert len(refund) == (1 if name in ("meta", "snapchat", "google") else 0)
     await assert_taken(client, name, refund)

@@ -143,10 +143,10 @@ def test_the_whole_event():
         merchant_feed_language="en",
         custom_variables={"tier": "membership", "vip": "is_vip", "none": "x"},
         field_properties={
-            "couponCodes": "coupon",
-            "transactionDiscount": "off",
+            "cartData.couponCodes": "coupon",
+            "cartData.transactionDiscount": "off",
             "conversionCount": "n",
-            "customerValueBucket": "bucket",
+            "userProperties.customerValueBucket": "bucket",
         },
         send_lead_id=True,
     )
@@ -333,6 +333,7 @@ WRONG: list[tuple[str, Any]] = [
     ("token_url", "https://[bad"),
     ("token_url", "file:///etc/passwd"),
     ("field_properties", {"gclid": "x"}),
+    ("event_names", {"Purchase": "purchase"}),
     ("event_sources", {"website": "NOWHERE"}),
     ("event_sources", {"fax": "OTHER"}),
     ("without_deduplication", ["fax"]),
@@ -441,6 +442,22 @@ def test_a_reason_of_an_event_isolates_it(code: str, reason: str) -> None:
     assert alone.detail == f"{code} {reason}: is wrong"
     assert alone.trace_id == "req-9"
     assert isinstance(s.read("google", refused(400, code, reason), 4), Split)
+
+
+def test_many_named_events_are_refused_at_once():
+    violations = [
+        {"field": f"events.events[{place}].currency", "description": "is none", "reason": "INVALID_CURRENCY_CODE"}
+        for place in range(0, 24, 2)
+    ]
+    details = [{"fieldViolations": violations}, {"requestId": "req-7"}]
+    body = {"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": "No.", "details": details}}
+    results = s.read("google", s.reply(400, body), 30)
+    assert [isinstance(result, Rejected) for result in results] == [n < 24 and n % 2 == 0 for n in range(30)]
+    assert results[0] == Rejected(detail="INVALID_ARGUMENT INVALID_CURRENCY_CODE: is none", trace_id="req-7")
+    assert isinstance(results[1], Retry)
+    for violation in violations:
+        violation["reason"] = "SOMETHING_NEW"
+    assert isinstance(s.read("google", s.reply(400, body), 30), Split)  # of what nobody knows nobody dies unheard
 
 
 def test_an_unknown_reason_is_tried_a_bounded_number_of_times():

@@ -23,8 +23,10 @@ from app.destinations.base import (
     unreadable,
 )
 from app.errors import Reason
-from app.model import Delivered, Delivery, HttpReply, Park, Result, Retry, Split
+from app.model import Delivered, Delivery, HttpReply, Park, Rejected, Result, Retry, Split
 
+MANY = 10
+"""Up to so many named events are tried alone, to prove that they are meant; more would cost too much of the quota."""
 DAY_SPENT = timedelta(hours=1)
 """The day's quota is spent, and the answer does not say until when: asked again each hour."""
 NEW_ACTION = timedelta(hours=1)  # a new conversion action takes nothing for some hours (6 in the Google Ads API)
@@ -59,11 +61,12 @@ DATA = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What an error body says: the canonical code, every reason, positions in `events`, words, and its own id."""
+    """What an error body says: the canonical code, every reason, each field and why it is wrong, words, its own id."""
 
     code: str
     reasons: tuple[str, ...]
     fields: tuple[str, ...]
+    field_words: tuple[str, ...]
     words: str
     request_id: str | None
     is_daily: bool
@@ -103,11 +106,23 @@ def _refused(reply: HttpReply, told: Refusal, size: int) -> Sequence[Result] | S
     if reasons & SETUP:
         return Park(Reason.CREDENTIALS, told.words)
     positions = named_positions(size, *told.fields)
+    if code in OF_AN_EVENT and reasons & DATA and len(positions) > MANY:
+        return _sorted_out(told, size)
     if code in OF_AN_EVENT and (positions or reasons & DATA):
         return isolate(size, told.words, positions, told.request_id)
     if reply.status == 413:
         return isolate(size, told.words)
     return unknown(size, told.words, after)
+
+
+def _sorted_out(told: Refusal, size: int) -> list[Result]:
+    """The named events refused, each with its own reason, and the others tried again: nothing was processed."""
+    innocent = Retry(Reason.PLATFORM_ERROR, detail="refused together with others")
+    results: list[Result] = [innocent] * size
+    for field, words in zip(told.fields, told.field_words, strict=True):
+        for position in named_positions(size, field):
+            results[position] = Rejected(detail=f"{told.code} {words}", trace_id=told.request_id)
+    return results
 
 
 def refusal(error: Mapping[str, Any]) -> Refusal:
@@ -129,7 +144,10 @@ def refusal(error: Mapping[str, Any]) -> Refusal:
     return Refusal(
         code=code,
         reasons=found,
-        fields=tuple(field for one in violations if isinstance(field := one.get("field"), str)),
+        fields=tuple(str(one.get("field")) for one in violations),
+        field_words=tuple(
+            ": ".join(filter(None, (_word(v.get("reason")), scrub(v.get("description"))))) for v in violations
+        ),
         words=f"{words}: {message}" if message else words,
         request_id=next((i[:200] for detail in details if isinstance(i := detail.get("requestId"), str) and i), None),
         is_daily=any(isinstance(limit, str) and "PerDay" in limit for limit in limits),

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from app.destinations.base import Admission, Admit, Skip, gate_age, hashed, number, scalars, tidy, uuid_text
+from app.destinations.base import (
+    Admission,
+    Admit,
+    Skip,
+    as_text,
+    assigned,
+    gate_age,
+    hashed,
+    misfits,
+    number,
+    scalars,
+    tidy,
+    unassigned,
+    uuid_text,
+)
 from app.destinations.google.settings import EVENT_SOURCES, REFUND, GoogleSettings
 from app.destinations.pixel import javascript, money
 from app.errors import DestinationError, Reason
@@ -16,7 +29,6 @@ from app.model import Delivery, Form, HashedEvent, Warn
 MAX_IDENTIFIERS = 10  # limits, documented
 CLICKLESS_AGE = timedelta(days=63)  # enhanced conversions for leads, seen in peers citing Google's help
 CUSTOMER_TYPES = {"new": "NEW", "returning": "RETURNING"}
-VALUE_BUCKETS = frozenset({"LOW", "MEDIUM", "HIGH"})
 
 
 def admit(event: HashedEvent, settings: GoogleSettings, now: datetime) -> Admission:
@@ -60,8 +72,8 @@ def _warnings(event: HashedEvent, settings: GoogleSettings, now: datetime) -> li
     if event.transaction is None or (event.occurrence and event.event_name != REFUND):
         words = "the event_id is sent as transactionId: where the Google tag fires too, it must carry the same"
         warnings.append(Warn("transaction_from_event_id", "/transaction_id", words))
-    used = {*settings.custom_variables, *settings.field_properties.values()}
-    if set(data.properties) - used:
+    warnings += misfits(event, settings)
+    if unassigned(event, settings).keys() - settings.custom_variables.keys():
         warnings.append(
             Warn("properties_dropped", "/custom_data/properties", "Google gets the properties that settings name")
         )
@@ -100,7 +112,7 @@ def event_body(delivery: Delivery, settings: GoogleSettings, reference: str) -> 
     money = event.money
     identifiers = _user_identifiers(event)
     has_braid = _has_braid(event)
-    return tidy(
+    body = tidy(
         {
             "destinationReferences": [reference],
             "transactionId": transaction_id(delivery),
@@ -110,15 +122,17 @@ def event_body(delivery: Delivery, settings: GoogleSettings, reference: str) -> 
             "userData": {"userIdentifiers": identifiers} if identifiers else None,
             "currency": money[0] if money else None,
             "conversionValue": number(money[1]) if money else None,
-            "conversionCount": number(_amount(_property(event, settings, "conversionCount"))),
             "eventDeviceInfo": _device(event),
             "cartData": None if has_braid else _cart(event, settings),
             "customVariables": None if has_braid else _custom_variables(event, settings),
             "consent": _consent(delivery),
-            "userProperties": _user_properties(event, settings),
-            "callInfo": tidy({"startTimestamp": _text(_property(event, settings, "callStartTimestamp"))}),
+            "userProperties": tidy({"customerType": CUSTOMER_TYPES.get(event.identity.customer_type or "")}),
         }
     )
+    body = assigned(body, event, settings)
+    if has_braid or "items" not in body.get("cartData", {}):
+        body.pop("cartData", None)  # a coupon alone is no basket
+    return body
 
 
 def _rfc3339(instant: datetime) -> str:
@@ -150,7 +164,6 @@ def _ad_identifiers(event: HashedEvent, settings: GoogleSettings) -> dict[str, A
         found["mobileDeviceId"] = uuid_text(identity.idfa) or uuid_text(identity.gaid)
     if settings.send_lead_id:
         found["leadId"] = identity.lead_id
-    found["sessionAttributes"] = _text(_property(event, settings, "sessionAttributes"))
     return tidy(found)
 
 
@@ -189,14 +202,11 @@ def _cart(event: HashedEvent, settings: GoogleSettings) -> dict[str, Any] | None
     ]
     if not lines:
         return None
-    coupon = _text(_property(event, settings, "couponCodes"))
     return tidy(
         {
             "merchantId": settings.merchant_id,
             "merchantFeedLabel": settings.merchant_feed_label,
             "merchantFeedLanguageCode": settings.merchant_feed_language,
-            "transactionDiscount": number(_amount(_property(event, settings, "transactionDiscount"))),
-            "couponCodes": [coupon] if coupon else None,
             "items": lines,
         }
     )
@@ -220,32 +230,6 @@ def _consent(delivery: Delivery) -> dict[str, str]:
     }
 
 
-def _user_properties(event: HashedEvent, settings: GoogleSettings) -> dict[str, Any]:
-    bucket = (_text(_property(event, settings, "customerValueBucket")) or "").upper()
-    return tidy(
-        {
-            "customerType": CUSTOMER_TYPES.get(event.identity.customer_type or ""),
-            "customerValueBucket": bucket if bucket in VALUE_BUCKETS else None,
-        }
-    )
-
-
-def _property(event: HashedEvent, settings: GoogleSettings, field: str) -> Any:
-    name = settings.field_properties.get(field)
-    return None if name is None else scalars(event.custom_data.properties).get(name)
-
-
 def _text(value: Any) -> str | None:
-    if value is None:
-        return None
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _amount(value: Any) -> Decimal | None:
-    if value is None or isinstance(value, bool):
-        return None
-    try:
-        amount = Decimal(str(value))
-    except InvalidOperation:
-        return None
-    return amount if amount.is_finite() else None
+    """A custom property as the text of a custom variable."""
+    return str(value).lower() if isinstance(value, bool) else as_text(value)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 from datetime import timedelta
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 
-from app.destinations.base import DestinationSettings
+from app.destinations.base import Convert, MappedSettings, as_amount, as_text, as_texts, one_of
 from app.units import Duration
 
 SCOPE = "https://www.googleapis.com/auth/datamanager"  # set-up-access, documented
@@ -35,10 +35,14 @@ EVENT_SOURCES: dict[str, EventSource] = {  # inferred from the names; a setting 
     "other": "OTHER",
 }
 
-FROM_PROPERTIES = frozenset(
-    "conversionCount couponCodes transactionDiscount customerValueBucket callStartTimestamp sessionAttributes".split()
-)
-"""Fields of Google's that an event has no place for: a custom property can be named for each."""
+ASSIGNABLE: dict[str, Convert] = {  # fields of Google's (library) that an event has no place for
+    "conversionCount": as_amount,
+    "cartData.couponCodes": as_texts,
+    "cartData.transactionDiscount": as_amount,
+    "userProperties.customerValueBucket": one_of("LOW", "MEDIUM", "HIGH"),
+    "callInfo.startTimestamp": as_text,
+    "adIdentifiers.sessionAttributes": as_text,
+}
 
 
 def _digits(value: Any) -> str:
@@ -53,8 +57,10 @@ Id = Annotated[str, BeforeValidator(_digits)]
 """An account's or a conversion action's id; the hyphens people write are dropped (destinations, documented)."""
 
 
-class GoogleSettings(DestinationSettings):
+class GoogleSettings(MappedSettings):
     """One Google Ads account, through the Data Manager API."""
+
+    assignable: ClassVar = ASSIGNABLE
 
     base_url: str = Field("https://datamanager.googleapis.com", description="Origin of the Data Manager API.")
     api_version: str = Field("v1", pattern=r"^v[0-9]{1,2}$", description="API version.")
@@ -66,7 +72,6 @@ class GoogleSettings(DestinationSettings):
     conversion_actions: dict[str, Id] = Field(
         min_length=1, description="The conversion action (`ctId`) of each event; an event without one is skipped."
     )
-    skip_events: tuple[str, ...] = Field((), description="Standard or custom events this destination never gets.")
     credentials: SecretStr = Field(
         description="JSON of a service account's key, or of a user's refresh token (`authorized_user`)."
     )
@@ -86,9 +91,6 @@ class GoogleSettings(DestinationSettings):
     )
     custom_variables: dict[str, str] = Field(
         {}, description="Custom property to name of the custom variable in the account; never personal data."
-    )
-    field_properties: dict[str, str] = Field(
-        {}, description=f"Which custom property fills a field of Google's: {', '.join(sorted(FROM_PROPERTIES))}."
     )
     merchant_id: Id | None = Field(None, description="Merchant Center id; with it, baskets are sent as cart data.")
     merchant_feed_label: str | None = Field(None, pattern=r"^[A-Z0-9_-]{1,20}$", description="Feed label of the ids.")
@@ -136,12 +138,12 @@ class GoogleSettings(DestinationSettings):
             raise ValueError("a Refund adjusts its Purchase, and has no conversion action: leave it out")
         return actions
 
-    @field_validator("field_properties")
+    @field_validator("event_names")
     @classmethod
-    def _fields_exist(cls, properties: dict[str, str]) -> dict[str, str]:
-        if not properties.keys() <= FROM_PROPERTIES:
-            raise ValueError(f"can fill {', '.join(sorted(FROM_PROPERTIES))}")
-        return properties
+    def _no_names(cls, names: dict[str, str]) -> dict[str, str]:
+        if names:
+            raise ValueError("Google has no event names: conversion_actions says where each event goes")
+        return names
 
     @field_validator("event_sources", "without_deduplication")
     @classmethod
