@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.e2e.harness import JSON, Gateway, Order, orders, sandbox_running, wait_until
+from tests.redis_server import RedisServer
 
 GOOGLE = "google"
 ACTION = "987654321"
@@ -43,7 +44,7 @@ def new_account(sandbox: str, email: str) -> str:
 class Site:
     """A gateway whose one destination is Google, and the sandbox."""
 
-    def __init__(self, folder: Path, sandbox: Any) -> None:
+    def __init__(self, folder: Path, sandbox: Any, store: str | None) -> None:
         self.url = sandbox.url
         self.secret = folder / "credentials.json"
         self.secret.write_text(new_account(self.url, "one@shop.example"))
@@ -61,6 +62,8 @@ class Site:
                 "status_after": "1s",
             }
         ]
+        if store is not None:
+            config["store"] = {"url": store}
         self.gateway.config.write_text(json.dumps(config))
 
     def control(self, **values: Any) -> None:
@@ -103,14 +106,28 @@ class Site:
 
 
 @contextmanager
-def site(folder: Path) -> Iterator[Site]:
+def site(folder: Path, store: str | None = None) -> Iterator[Site]:
     with sandbox_running() as sandbox:
-        made = Site(folder, sandbox)
+        made = Site(folder, sandbox, store)
         try:
             made.gateway.start()
             yield made
         finally:
             made.gateway.close()
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def store(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """Where the gateway keeps things: the URL of a server, or None for a file of its own."""
+    if request.param == "sqlite":
+        yield None
+        return
+    server = RedisServer()
+    server.start()
+    try:
+        yield server.url
+    finally:
+        server.close()
 
 
 def test_a_credential_that_dies_in_service_parks_the_lane_and_loses_nothing(tmp_path: Path) -> None:
@@ -141,8 +158,10 @@ def test_a_credential_that_dies_in_service_parks_the_lane_and_loses_nothing(tmp_
         assert "PRIVATE KEY" not in here.gateway.output.read_text()
 
 
-def test_what_google_refuses_afterwards_shows_beside_delivered_also_after_a_kill(tmp_path: Path) -> None:
-    with site(tmp_path) as here:
+def test_what_google_refuses_afterwards_shows_beside_delivered_also_after_a_kill(
+    tmp_path: Path, store: str | None
+) -> None:
+    with site(tmp_path, store) as here:
         bad, good = Order("LATE-GOOGLE-1", Decimal(10)), Order("G-1", Decimal(5))
         here.control(status_after_s=0.0, status_replies=[503])
         here.gateway.accept(bad, good)
@@ -162,8 +181,8 @@ def test_what_google_refuses_afterwards_shows_beside_delivered_also_after_a_kill
         assert here.outcome(refund)["reason"] == "purchase_not_delivered"
 
 
-def test_refunds_leave_what_is_left(tmp_path: Path) -> None:
-    with site(tmp_path) as here:
+def test_refunds_leave_what_is_left(tmp_path: Path, store: str | None) -> None:
+    with site(tmp_path, store) as here:
         order, other = Order("G-1", Decimal(100)), Order("G-2", Decimal(50))
         orphan = here.refund(Order("G-9", Decimal(5)), "R-1", "5")
         here.gateway.accept(order, other)
