@@ -86,6 +86,7 @@ class GoogleSettings(MappedSettings):
     test: bool = Field(
         False, description="Take events posted with `test: true`, and only validate them. Live events stay live."
     )
+    event_names: dict[str, str] = Field({}, description="Google has no event names: use conversion_actions.")
     event_sources: dict[str, EventSource] = Field(
         {}, description="Google's event source to send instead, by action_source."
     )
