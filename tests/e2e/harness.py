@@ -466,6 +466,10 @@ class Sandbox:
         found = self._get("/_received", platform=platform, bodies="false", limit=200_000)
         return {event["event_id"]: event["test_code"] for event in found["events"] if event["test"]}
 
+    def events(self, platform: str) -> list[dict[str, Any]]:
+        """The events a platform took from the server side, as they came."""
+        return [event["event"] for event in self._get("/_received", platform=platform, limit=1_000)["events"]]
+
     def taken(self, platform: str) -> Counter[str]:
         """How often a platform took each event id from the server side."""
         found = self._get("/_received", platform=platform, bodies="false", limit=200_000)
