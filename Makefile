@@ -43,6 +43,7 @@ check: $(VENV)/.dev  ## static checks: format, lint, types, import contracts, ge
 
 unit: $(VENV)/.dev  ## all tests, without the static checks; fetches redis-server, helm and promtool where there are none
 	@sh scripts/get_redis.sh >/dev/null || [ "$${CI:-}" != true ]  # without one, its tests are skipped, but not in CI
+	@PYTHON=$(BIN)/python sh scripts/get_valkey.sh >/dev/null || [ "$${CI:-}" != true ]
 	@sh scripts/get_tools.sh helm promtool crds >/dev/null || [ "$${CI:-}" != true ]  # as above
 	$(BIN)/python -m pytest $(PYTEST_ARGS) --cov=app --cov-branch --cov-report=
 	$(BIN)/coverage report --precision=1 --fail-under=90 >/dev/null || $(BIN)/coverage report --fail-under=90

@@ -18,14 +18,15 @@ import anyio
 import pytest
 
 HOW_TO_GET_IT = "no redis-server: run scripts/get_redis.sh, or install Redis 6.2 or later"
+HOW_TO_GET_VALKEY = "no valkey-server: run scripts/get_valkey.sh, or install Valkey"
 START_TIMEOUT_S = 10
 
 
-def find_binary() -> str | None:
-    """The server's path: from PATH, else where `scripts/get_redis.sh` puts it."""
+def find_binary(name: str = "redis-server", folder: str = "redis") -> str | None:
+    """The server's path: from PATH, else where `scripts/get_redis.sh` or `get_valkey.sh` puts it."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    kept = cache / "convey" / "redis" / "redis-server"
-    return shutil.which("redis-server") or (str(kept) if os.access(kept, os.X_OK) else None)
+    kept = cache / "convey" / folder / name
+    return shutil.which(name) or (str(kept) if os.access(kept, os.X_OK) else None)
 
 
 def is_optional() -> bool:
@@ -33,14 +34,13 @@ def is_optional() -> bool:
     return os.environ.get("CI") != "true"
 
 
-def require_binary() -> str:
+def require_binary(found: str | None, how_to_get_it: str) -> str:
     """The server's path. Without one the test is skipped, in CI it fails."""
-    binary = find_binary()
-    if binary is None:
+    if found is None:
         if not is_optional():
-            pytest.fail(HOW_TO_GET_IT)
-        pytest.skip(HOW_TO_GET_IT)
-    return binary
+            pytest.fail(how_to_get_it)
+        pytest.skip(how_to_get_it)
+    return found
 
 
 def free_port() -> int:
@@ -54,7 +54,7 @@ class RedisServer:
     """One server process; `settings` are added to its command line and may be replaced at a restart."""
 
     def __init__(self, settings: dict[str, str] | None = None) -> None:
-        self._binary = require_binary()
+        self._binary = self._find()
         self._folder = tempfile.TemporaryDirectory(prefix="convey-redis-")
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
@@ -65,6 +65,10 @@ class RedisServer:
             "repl-diskless-sync-delay": "0",
             **(settings or {}),
         }
+
+    @staticmethod
+    def _find() -> str:
+        return require_binary(find_binary(), HOW_TO_GET_IT)
 
     @property
     def url(self) -> str:
@@ -127,6 +131,14 @@ class RedisServer:
         """End it and delete its files."""
         self.kill()
         self._folder.cleanup()
+
+
+class ValkeyServer(RedisServer):
+    """The same of Valkey, which can be waited for until the disk has it (WAITAOF)."""
+
+    @staticmethod
+    def _find() -> str:
+        return require_binary(find_binary("valkey-server", "valkey"), HOW_TO_GET_VALKEY)
 
 
 _shared: list[RedisServer] = []
