@@ -19,7 +19,7 @@ import pytest
 
 HOW_TO_GET_IT = "no redis-server: run scripts/get_redis.sh, or install Redis 6.2 or later"
 HOW_TO_GET_VALKEY = "no valkey-server: run scripts/get_valkey.sh, or install Valkey"
-START_TIMEOUT_S = 10
+START_TIMEOUT_S = 60
 
 
 def find_binary(name: str = "redis-server", folder: str = "redis") -> str | None:

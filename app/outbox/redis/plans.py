@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -23,8 +22,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _encoder = msgspec.msgpack.Encoder()
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(msgspec.Struct, array_like=True, frozen=True):
     """What does not depend on the id a plan gets."""
 
     basket: bytes

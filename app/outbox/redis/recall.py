@@ -10,11 +10,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import msgspec
 
 from app.errors import Outcome, Status
-from app.model import Accepted, HashedEvent, Plan, from_epoch
+from app.model import Accepted, HashedEvent, IdRequest, Plan, from_epoch
 from app.outbox.redis.accept import Item
 from app.outbox.redis.claims import Ending
 from app.outbox.redis.ids import Minting
@@ -23,26 +25,41 @@ from app.outbox.redis.plans import Encoded
 
 KEEP_FOR = timedelta(seconds=30)
 MAX_BYTES = 64 << 20
-PLAN_BYTES, OTHER_BYTES = 1_400, 500
-"""About what a plan takes beside its basket, and what a settlement or a minted id takes."""
+OTHER_BYTES = 300
+"""About what an entry takes beside its bytes."""
 _NOWHERE = HashedEvent("", "", from_epoch(0))
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A plan that was acknowledged under `event_id`. Its event is in the encoded basket only."""
+class Kept(msgspec.Struct, array_like=True, frozen=True):
+    """A plan that was acknowledged under `event_id`, as bytes: thousands of them are no work for the collector."""
 
-    plan: Plan
-    encoded: Encoded
     event_id: str
+    source: str
+    event_name: str
+    transaction: str | None
+    occurrence: str | None
+    remember_until: datetime
+    accepted_at: datetime
+    is_bulk: bool
+    encoded: Encoded
 
     def item(self) -> Item:
-        """To be accepted again, under the id its caller was given."""
-        request = replace(self.plan.id_request, asked=self.event_id)
-        return Item(replace(self.plan, id_request=request), self.encoded)
+        """To be accepted again, under the id its caller was given. Its event is in the encoded basket only."""
+        request = IdRequest(
+            self.source,
+            self.event_name,
+            self.transaction,
+            self.occurrence,
+            asked=self.event_id,
+            derived=self.event_id,
+            remember_until=self.remember_until,
+        )
+        return Item(Plan(_NOWHERE, request, (), {}, self.accepted_at, is_bulk=self.is_bulk), self.encoded)
 
 
-Told = Kept | Ending | Minting
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Kept)
+Told = bytes | Ending | Minting
 
 
 @dataclass(slots=True)
@@ -64,19 +81,31 @@ class Recall:
         for item, answer in zip(items, answers, strict=True):
             if answer.status is Status.CONFLICT:
                 continue
-            plan = item.plan
-            light = Plan(_NOWHERE, plan.id_request, (), {}, plan.accepted_at, is_bulk=plan.is_bulk)
-            self._keep(Kept(light, item.encoded, answer.event_id), PLAN_BYTES + len(item.encoded.basket))
+            plan, request = item.plan, item.plan.id_request
+            kept = _encoder.encode(
+                Kept(
+                    answer.event_id,
+                    request.source,
+                    request.event_name,
+                    request.transaction,
+                    request.occurrence,
+                    request.remember_until,
+                    plan.accepted_at,
+                    plan.is_bulk,
+                    item.encoded,
+                )
+            )
+            self._keep(kept, len(kept) + OTHER_BYTES)
 
     def settled(self, endings: Iterable[tuple[Ending, Outcome, int]]) -> None:
         """Keep the settlements of what arrived, where they took effect."""
         for ending, outcome, effect in endings:
             if effect and outcome is Outcome.DELIVERED:
-                self._keep(ending, OTHER_BYTES)
+                self._keep(ending, OTHER_BYTES + len(ending.packed))
 
     def minted(self, minting: Minting) -> None:
         """Keep an id that was handed out."""
-        self._keep(minting, OTHER_BYTES)
+        self._keep(minting, 2 * OTHER_BYTES)
 
     def _keep(self, told: Told, size: int) -> None:
         self._told.append((self.now(), size, told))
@@ -114,10 +143,10 @@ class Recall:
         mintings: list[Minting] = []
         endings: list[Ending] = []
         for _, _, told in self._told:
-            if isinstance(told, Kept):
-                request = told.plan.id_request
-                if partitions & _places_of(request.source, (told.event_id, request.transaction), total):
-                    plans.append(told)
+            if isinstance(told, bytes):
+                kept = _decoder.decode(told)
+                if partitions & _places_of(kept.source, (kept.event_id, kept.transaction), total):
+                    plans.append(kept)
             elif isinstance(told, Ending):
                 if told.partition in partitions:
                     endings.append(told)
