@@ -8,7 +8,7 @@ PYTEST_ARGS ?= -n 3 --dist worksteal
 EXACT := app/consent/*,app/hashing/*,app/delivery/retry.py,app/gate.py,app/pipeline.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format unit chaos bench lock clean
+.PHONY: help install run test check format unit chaos bench backlog lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,11 @@ policy: | $(BIN)/python  ## hold chart and Dockerfile to checkov's policies, in 
 	@$$(sh scripts/get_tools.sh helm) template shop helm/convey --namespace ads -f helm/convey/ci/hardened-values.yaml >build/policy/hardened.yaml
 	.venv-policy/bin/checkov --file build/policy/hardened.yaml --framework kubernetes --compact --quiet --skip-download --skip-check CKV_K8S_21,CKV_K8S_11,CKV_K8S_15,CKV_K8S_8,CKV_K8S_9
 	.venv-policy/bin/checkov --file Dockerfile --framework dockerfile --compact --quiet --skip-download --skip-check CKV_DOCKER_7
+
+backlog: $(VENV)/.dev  ## a million deliveries waiting, on Redis and on SQLite: memory, CPU per event, how fast they leave
+	@sh scripts/get_redis.sh >/dev/null
+	$(BIN)/python -m bench.backlog
+	$(BIN)/python -m bench.redis
 
 lock: | $(BIN)/python  ## resolve the locked requirements anew
 	$(BIN)/python -m pip install --quiet 'uv>=0.13,<0.14'

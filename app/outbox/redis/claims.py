@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from app.errors import Outcome, StoreUnavailable
@@ -77,6 +77,7 @@ class Claims:
             Call("claim", partition, encode((destination, token, lease_us, share, paused)))
             for partition, share in shares.items()
         ]
+        until = self._link.wall() + lease
         replies = await self._link.run(calls, durable=True)
         taken: list[tuple[int, Delivery]] = []
         groups = 0
@@ -84,8 +85,7 @@ class Claims:
         for partition, reply in zip(shares, replies, strict=True):
             if isinstance(reply, StoreUnavailable):
                 continue
-            now, *columns, groups = reply
-            until = from_us(int(now) + lease_us)
+            _, *columns, groups = reply
             for seq, score, queue, claim, raw in zip(*columns, strict=True):
                 _, _, unsure_us, attempts, unknown_answers = unpack_claim(claim)
                 number = seq.decode()
@@ -138,8 +138,8 @@ class Ending(NamedTuple):
     packed: bytes
 
 
-def ending(settlement: Settlement) -> Ending:
-    """What `settle.lua` is told of a settlement.
+def ending(settlement: Settlement, now: datetime) -> Ending:
+    """What `settle.lua` is told of a settlement that is made at `now`, by the clock that `ready_at` goes by.
 
     Raises:
         UnicodeEncodeError: There is text in it that cannot be kept.
@@ -157,7 +157,7 @@ def ending(settlement: Settlement) -> Ending:
         delivery.limited,
         0 if settlement.unsure_since is None else to_us(settlement.unsure_since),
         settlement.unknown_answers,
-        0 if settlement.ready_at is None else to_us(settlement.ready_at),
+        0 if settlement.ready_at is None else max(0, to_us(settlement.ready_at) - to_us(now)),
         ticket.money,
         ticket.size,
         encode_why(settlement.reason, settlement.detail, settlement.trace_id, unsure_us),

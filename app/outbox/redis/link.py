@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from importlib import resources
 from typing import Any, TypeVar
 
@@ -129,11 +129,22 @@ async def talking(client: Redis) -> AsyncIterator[None]:
         raise LostConnection("the connection was reset") from error
 
 
-class Link:
-    """The servers of one store, and what every script call carries."""
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
 
-    def __init__(self, nodes: Nodes, clock: Callable[[], datetime] | None) -> None:
+
+class Link:
+    """The servers of one store, and what every script call carries.
+
+    `wall` is the clock of this machine, by which its callers reckon; `clock`, where given, stands for the servers' own.
+    What passes between the two is a span, never an instant, so that they may differ.
+    """
+
+    def __init__(
+        self, nodes: Nodes, clock: Callable[[], datetime] | None, wall: Callable[[], datetime] | None = None
+    ) -> None:
         self.nodes = nodes
+        self.wall = wall or clock or _utc_now
         self.durability = Durability()
         self.partitions = 1
         self.proof_retention = timedelta(0)

@@ -24,7 +24,7 @@ from app.outbox.redis.places import place_of
 from app.outbox.redis.plans import Encoded
 
 KEEP_FOR = timedelta(seconds=30)
-MAX_BYTES = 64 << 20
+MAX_BYTES = 32 << 20
 OTHER_BYTES = 300
 """About what an entry takes beside its bytes."""
 _NOWHERE = HashedEvent("", "", from_epoch(0))

@@ -316,7 +316,7 @@ def pack_end(
     limited: bool,
     unsure_us: int,
     unknown_answers: int,
-    ready_us: int,
+    delay_us: int,
     money: tuple[str, int, int],
     size: int,
     why: bytes,
@@ -324,6 +324,6 @@ def pack_end(
     """What `settle.lua` is told of one claim's end."""
     currency, units, millionths = money
     fixed = _ITEM.pack(
-        token, nonce, state, attempted, limited, unsure_us, unknown_answers, ready_us, units, millionths, size
+        token, nonce, state, attempted, limited, unsure_us, unknown_answers, delay_us, units, millionths, size
     )
     return b"%b%b\0%b" % (fixed, currency.encode(), why)

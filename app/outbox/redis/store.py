@@ -126,6 +126,7 @@ class RedisStore:
         *,
         destinations: Sequence[str],
         now: Callable[[], datetime] | None = None,
+        wall: Callable[[], datetime] | None = None,
         journal_retention: timedelta = timedelta(days=7),
         proof_retention: timedelta = timedelta(days=730),
         durability: boot.Level = "fsync",
@@ -137,9 +138,9 @@ class RedisStore:
     ) -> RedisStore:
         """The store on the servers of `where`, with a lane for each of `destinations`. Leases of others stay.
 
-        `now` replaces the server's clock in tests. `partitions` (where None what the store was made with, else 256 in
-        a cluster and 1 elsewhere) is fixed when a store is made. `replicas` is how many must have a change where
-        `durability` is `replicated`.
+        `now` replaces the server's clock in tests, `wall` this machine's. `partitions` (where None what the store was
+        made with, else 256 in a cluster and 1 elsewhere) is fixed when a store is made. `replicas` is how many must
+        have a change where `durability` is `replicated`.
 
         Raises:
             StoreMismatch: The server is too old or its settings too weak, or the store there is of another version.
@@ -151,7 +152,7 @@ class RedisStore:
         timeout_s = answer_within.total_seconds()
         address = parse_url(where) if isinstance(where, str) else where
         default = boot.CLUSTER if address.is_cluster else boot.ONE_SERVER
-        link = Link(nodes_of(address, timeout_s), now)
+        link = Link(nodes_of(address, timeout_s), now, wall)
         link.proof_retention = proof_retention
 
         async def prepare() -> None:
@@ -279,7 +280,8 @@ class RedisStore:
         """See `Outbox.settle`."""
         if not settlements:
             return 0
-        endings = [claims.ending(each) for each in settlements]
+        now = self._link.wall()
+        endings = [claims.ending(each, now) for each in settlements]
         effects = await self._settles.do(endings)
         self._recall.settled(zip(endings, (each.outcome for each in settlements), effects, strict=True))
         self._wake({each.delivery.destination for each in settlements if each.outcome is Outcome.RETRYING})

@@ -199,8 +199,7 @@ class SqliteStore:
         def after() -> None:
             for event, known in acceptance.warm:
                 self._warm[event] = known
-            while len(self._warm) > WARM_EVENTS:
-                del self._warm[next(iter(self._warm))]
+            self._cool()
             self._wake(acceptance.woken)
 
         return answers, after
@@ -249,7 +248,14 @@ class SqliteStore:
         self, connection: sqlite3.Connection, requests: Sequence[claims.ClaimRequest]
     ) -> Answers[Sequence[Delivery]]:
         now = to_us(self._now())
-        return [claims.claim(connection, request, self._queues, now, self._warm) for request in requests], None
+        claimed = [claims.claim(connection, request, self._queues, now, self._warm) for request in requests]
+        self._cool()
+        return claimed, None
+
+    def _cool(self) -> None:
+        """Forget the events that were read or accepted first."""
+        while len(self._warm) > WARM_EVENTS:
+            del self._warm[next(iter(self._warm))]
 
     def _next_ready(self, lane: int, paused: Collection[str]) -> float:
         try:

@@ -31,7 +31,8 @@ local function queue(seq, plan, size, skip, is_old)
         redis.call('HSET', CLAIMS .. dest, seq, UNTRIED)
         lower_oldest(dest, tonumber(seq))
       end
-      words[#words + 1] = text(plan[ACCEPTED])
+      -- A gateway whose clock is ahead must not make its events wait until ours is there.
+      words[#words + 1] = text(math.min(plan[ACCEPTED], now))
       words[#words + 1] = seq
       count(dest, 'q', 1, plan[CURRENCY], plan[UNITS], plan[MILLIONTHS], 0)
       count(dest, PENDING, 1, plan[CURRENCY], plan[UNITS], plan[MILLIONTHS], size)

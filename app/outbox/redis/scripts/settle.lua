@@ -1,6 +1,6 @@
 -- Ends claims: {{dest, queue, {seq...}, {end...}}...}; `records.py` packs the ends. Answers for each group and each of
 -- its ends in turn 1 where it took effect, else 0. A stale token changes nothing, but what was delivered counts.
-local ITEM = '>I8I4BBBI8I2I8i8i4I4s'
+local ITEM = '>I8I4BBBI8I2I8i8i4I4s' -- the eighth: microseconds from now, by which a retry waits
 local answer = {}
 allow_full()
 
@@ -14,7 +14,7 @@ local function settle_group(dest, queue, seqs, items)
   local ended, kept, later, died = {}, {}, {}, {}
   for position, seq in ipairs(seqs) do
     local event = events[seq]
-    local token, whose, state, attempted, limited, unsure, unknown, ready_at, units, millionths, size, currency, after =
+    local token, whose, state, attempted, limited, unsure, unknown, delay, units, millionths, size, currency, after =
       struct.unpack(ITEM, items[position])
     local pending, dead, accepted, nonce, till, head_size
     if event then
@@ -39,7 +39,7 @@ local function settle_group(dest, queue, seqs, items)
           end
           known[seq] = struct.pack(CLAIM, 0, 0, before, attempts, unknown) .. why
           kept[seq] = known[seq]
-          later[#later + 1], later[#later + 2] = text(ready_at ~= 0 and ready_at or now), seq
+          later[#later + 1], later[#later + 2] = text(now + delay), seq
         else
           settled[seq] = true
           ended[#ended + 1] = seq
