@@ -11,15 +11,19 @@ import argparse
 import asyncio
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import redis as client
 
-from app.model import encode_event
+from app.errors import Outcome, Reason
+from app.model import Settlement, encode_event
 from bench.stores import (
     LANES,
     LEASE,
+    TRACE,
     Clock,
     Cost,
     Planner,
@@ -102,30 +106,53 @@ def run_floor(planner: Planner, events: int, batch: int) -> Row:
     return {step: cost.per(events * len(LANES)) for step, cost in costs.items()}
 
 
-async def memory(planner: Planner, events: int, batch: int) -> dict[str, float]:
-    """Bytes of server memory per event: waiting; settled, as the journal tells it; and per id that is remembered."""
+async def memory(planner: Planner, events: int, batch: int, lanes: Sequence[str]) -> dict[str, float]:
+    """Bytes of server memory per event for these lanes: waiting as new, waiting after a try, settled as the journal
+    tells it, and per id that is remembered."""
     async with redis_subject(aof=False, journal_retention=timedelta(hours=1)) as subject:
-        await accept_all(subject, planner, 10**9, batch, batch, [])  # what is made once
+        store = subject.store
+
+        async def accept(first: int, number: int) -> None:
+            for start in range(first, first + number, batch):
+                plans = planner.plans(start, batch)
+                await store.accept(
+                    [
+                        replace(plan, deliveries=tuple(each for each in plan.deliveries if each.destination in lanes))
+                        for plan in plans
+                    ]
+                )
+
+        async def settle(outcome: Outcome, reason: Reason | None) -> int:
+            for lane in lanes:
+                while claimed := await store.claim(lane, batch, LEASE):
+                    later = subject.clock.now() + timedelta(minutes=5)
+                    await store.settle(
+                        [Settlement(each, outcome, reason, None, TRACE, ready_at=later) for each in claimed]
+                    )
+            return subject.bytes()
+
+        await accept(10**9, batch)  # what is made once
         empty = subject.bytes()
-        await accept_all(subject, planner, 0, events, batch, [])
+        await accept(0, events)
         waiting = subject.bytes()
-        for lane in LANES:
-            while claimed := await subject.store.claim(lane, batch, LEASE):
-                await subject.store.settle(delivered(claimed))
-        settled = subject.bytes()
-        subject.clock.ahead = timedelta(hours=2)
-        while await subject.store.sweep():
+        tried = await settle(Outcome.RETRYING, Reason.PLATFORM_ERROR)
+        subject.clock.ahead = timedelta(minutes=6)
+        settled = await settle(Outcome.DELIVERED, None)
+        subject.clock.ahead = timedelta(hours=3)
+        while await store.sweep():
             pass
         remembered = subject.bytes()
         subject.clock.ahead = timedelta(days=4)
         for _ in range(200):
-            await subject.store.sweep()
+            await store.sweep()
         forgotten = subject.bytes()
-    return {
-        "waiting": (waiting - empty) / events,
-        "settled, in the journal": (settled - forgotten) / events,
-        "remembered id": (remembered - forgotten) / events,
+    sizes = {
+        "waiting, as new": waiting - empty,
+        "waiting, after a try": tried - empty,
+        "settled, in the journal": settled - forgotten,
+        "remembered id": remembered - forgotten,
     }
+    return {what: size / events for what, size in sizes.items()}
 
 
 def show(name: str, row: Row, floor: Row | None) -> None:
@@ -153,8 +180,9 @@ async def measure(events: int, batch: int) -> None:
             show("Redis, 256 partitions", await run(subject, planner, events, batch), floor)
         async with sqlite_subject(folder) as subject:
             show("SQLite", await run(subject, planner, events, batch), floor)
-        for what, size in (await memory(planner, events, batch)).items():
-            print(f"bytes per event, {what}: {size:.0f}")
+        for lanes in (LANES[:1], LANES):
+            for what, size in (await memory(planner, events, batch, lanes)).items():
+                print(f"bytes of Redis per event, {len(lanes)} destinations, {what}: {size:.0f}")
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from app.cli.ledger import ledger
 from app.cli.sandbox import sandbox
 from app.cli.send import send
 from app.cli.serve import serve
+from app.cli.size import size
 
 app = typer.Typer(
     name="convey",
@@ -40,6 +41,7 @@ app.add_typer(audit_app, name="audit")
 app.add_typer(keys_app, name="keys")
 app.command("backup")(backup)
 app.command("restore")(restore)
+app.command("size")(size)
 
 
 @app.command("demo")
