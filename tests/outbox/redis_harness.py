@@ -62,6 +62,12 @@ class RedisHarness:
         """Empty the server."""
         assert self.server.command("FLUSHALL") == "+OK"
 
+    async def keys_of(self, *kinds: str) -> list[str]:
+        """The keys of partitions that are of these kinds."""
+        assert self._store is not None
+        with_tag = [key.decode() for key in await self._store._link.command("KEYS", "{c:[0-9]*}:*")]
+        return sorted(key for key in with_tag if key.split("}:", 1)[1].split(":")[0] in kinds)
+
     async def keys_beside(self, *kinds: str) -> list[str]:
         """The keys of partitions but for those of these kinds."""
         assert self._store is not None

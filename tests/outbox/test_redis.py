@@ -13,6 +13,7 @@ import pytest
 
 from app.dedup.port import IdKey
 from app.errors import Status, StoreFull, StoreMismatch, StoreUnavailable
+from app.outbox.port import DeadFilter
 from app.outbox.recount import Recount
 from app.outbox.redis import RedisStore
 from app.outbox.redis.accept import LATE, NEW, TENTATIVE, Item, Reserved, acceptance, reservation
@@ -265,6 +266,40 @@ class TestRedisRegistry(Bounded):
         known = await store.read(IdKey("shop", "Purchase", "ORD-1"))
         assert known is not None
         assert known.event_id == "evt-1"
+
+    async def test_what_has_to_stay_holds_up_no_sweep(
+        self, harness: RedisHarness, store: Engine, clock: FrozenClock
+    ) -> None:
+        await store.accept([plan(f"ORD-{number}", ("meta",)) for number in range(40)])
+        held = await store.claim("meta", 40, HOUR)
+        await settle(store, *map(dead, held))
+        for start in (100, 200, 300):
+            await store.accept(
+                [plan(f"ORD-{start + number}", ("meta",), accepted_at=clock.now()) for number in range(50)]
+            )
+            await deliver_all(store, "meta")
+            clock.advance(8 * DAY)
+            assert await store.sweep() >= 50
+            assert len(await harness.keys_of("e")) == 40
+        page = await store.dead_letters(DeadFilter(), 100)
+        assert await store.purge(page.letters) == 40
+        clock.advance(HOUR)
+        await store.sweep()
+        assert await harness.keys_of("e", "b", "l") == []
+
+    async def test_a_settlement_of_a_lost_event_does_not_end_the_one_of_its_number(
+        self, harness: RedisHarness, store: Engine
+    ) -> None:
+        await accept(store, plan("ORD-1", ("meta",)))
+        lost = await claim(store)
+        harness.wipe()
+        with pytest.raises(StoreUnavailable):
+            await store.probe()
+        await accept(store, plan("ORD-2", ("meta",)))
+        assert await settle(store, delivered(lost)) == 0
+        claimed = {delivery.event_id: delivery for delivery in await store.claim("meta", 10, LEASE)}
+        found = claimed["purchase_ORD-2"]
+        assert (found.key.seq, found.event) == (lost.key.seq, plan("ORD-2", ("meta",)).event)
 
     async def test_the_registry_empties(self, harness: RedisHarness, store: Engine, clock: FrozenClock) -> None:
         await store.mint(IdKey("shop", "Purchase", "ORD-never"), "evt-never", clock.now() + DAY)

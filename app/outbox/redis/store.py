@@ -3,8 +3,8 @@
 An event lies in the partition of its (source, event_id), what is known of a transaction in that of its (source,
 transaction). Every key of partition n begins with the tag `{c:n}`, so a script touches one slot:
 
-    {c:n}            hash: store (identity), seq (last event number), floor (all up to it are gone), swept (how far the
-                     sweep is), touched; ib, in, tb, tn (how many buckets and fields the indexes have)
+    {c:n}            hash: store (identity), seq (last event number), floor (the sweep has passed all up to it),
+                     touched; ib, in, tb, tn (how many buckets and fields the indexes have)
     {c:n}:e:<seq>    the record of an event: counts of its pending and dead deliveries, accepted at, nonce, remembered
                      until, the head (source, event name, id, transaction, occurrence, verdicts), then the end of each
                      delivery that has ended: all the journal tells
@@ -15,6 +15,7 @@ transaction). Every key of partition n begins with the tag `{c:n}`, so a script 
     {c:n}:s:<dest>   hash: the pending ones that are not as new: token, claimed at, unsure since, attempts, unknown
                      answers, why they are tried again
     {c:n}:x:<dest>   sorted set: dead letters by the instant they died
+    {c:n}:l          sorted set: events the sweep had to leave behind, by the instant it looks at them again
     {c:n}:o          hash: dest -> no number up to this one is in `s` there, for the age of the oldest
     {c:n}:n          hash: the ledger; "dest TAB state TAB currency TAB what" -> deliveries (n), whole units (u),
                      millionths (m); both money counts are exact to 9.2e18; state 6 counts the purged among the

@@ -1,10 +1,15 @@
 -- Forgets settled events the journal need not tell of any more: {how many to look at, retention in microseconds}. An id
 -- that is to be remembered longer keeps a few bytes. Answers how many went, and 1 where a call should follow.
+--
+-- Each number is passed once, in order, as soon as it is old enough. What has to stay then (it is pending, a dead
+-- letter, or ended late) is put aside, to be looked at again from time to time: it never holds up what comes after it.
 local most, before = input[1], now - input[2]
-local told = redis.call('HMGET', P, 'seq', 'floor', 'swept')
+local AGAIN_AFTER = 3600 * 1000000
+local SKEW = 60 * 1000000
+local LEFT = P .. ':l'
+local told = redis.call('HMGET', P, 'seq', 'floor')
 local last, floor = tonumber(told[1] or 0), tonumber(told[2] or 0)
-local position = math.max(floor, tonumber(told[3] or 0))
-local is_prefix, gone, deleted = position == floor, 0, {}
+local gone, deleted, put_aside, done = 0, {}, {}, {}
 
 local function is_due(event, accepted, head_size)
   if string.byte(event, 1) > 0 or string.byte(event, 2) > 0 or accepted > before then
@@ -40,37 +45,56 @@ local function forget(seq, event, till, head_size)
   gone = gone + 1
 end
 
+-- Whether it is gone, or old enough to go.
+local function look_at(seq)
+  local event = events[seq]
+  if not event then
+    return true
+  end
+  local _, _, accepted, _, till, head_size = struct.unpack(EVENT_HEADER, event)
+  if not is_due(event, accepted, head_size) then
+    return false
+  end
+  forget(seq, event, till, head_size)
+  return true
+end
+
 allow_full()
-local stop, is_young = math.min(last, position + most), false
+local aside = redis.call('ZRANGEBYSCORE', LEFT, '-inf', text(now), 'LIMIT', 0, most)
+read_events(aside)
+for _, seq in ipairs(aside) do
+  if look_at(seq) then
+    done[#done + 1] = seq
+  else
+    put_aside[#put_aside + 1], put_aside[#put_aside + 2] = text(now + AGAIN_AFTER), seq
+  end
+end
+local stop, is_young = math.min(last, floor + most), false
 local seqs = {}
-for number = position + 1, stop do
+for number = floor + 1, stop do
   seqs[#seqs + 1] = text(number)
 end
 read_events(seqs)
 for _, seq in ipairs(seqs) do
   local event = events[seq]
   if event then
-    local _, _, accepted, _, till, head_size = struct.unpack(EVENT_HEADER, event)
     -- Numbers follow acceptance but for the skew of clocks: a minute more and all that come are too young.
-    is_young = accepted > before + 60000000
+    local _, _, accepted = struct.unpack(EVENT_HEADER, event)
+    is_young = accepted > before + SKEW
     if is_young then
       break
     end
-    if is_due(event, accepted, head_size) then
-      forget(seq, event, till, head_size)
-      event = false
-    end
   end
-  position = position + 1
-  is_prefix = is_prefix and not event
-  if is_prefix then
-    floor = position
+  if not look_at(seq) then
+    put_aside[#put_aside + 1], put_aside[#put_aside + 2] = text(now + AGAIN_AFTER), seq
   end
+  floor = floor + 1
 end
 for first = 1, #deleted, CHUNK do
   redis.call('DEL', unpack(deleted, first, math.min(first + CHUNK - 1, #deleted)))
 end
-local is_end = is_young or position >= last
-redis.call('HSET', P, 'floor', text(floor), 'swept', text(is_end and 0 or position))
+each('ZREM', LEFT, done)
+each('ZADD', LEFT, put_aside)
+redis.call('HSET', P, 'floor', text(floor))
 write_shapes()
-return {gone, is_end and 0 or 1}
+return {gone, (#aside == most or not (is_young or floor >= last)) and 1 or 0}
