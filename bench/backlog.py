@@ -144,6 +144,9 @@ async def measure(name: str, opened: AbstractAsyncContextManager[Subject], plans
 async def run(waiting: int, engines: list[str]) -> bool:
     """Each engine in turn."""
     good = True
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)  # as the gateway does at its start
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         plans = Planner(folder, Clock()).plans(0, SAMPLES)
