@@ -19,6 +19,8 @@ JOURNAL_BYTES, JOURNAL_BYTES_EACH = 250, 50
 """A settled event while the journal tells of it, and each of its ends."""
 REMEMBERED_BYTES, REMEMBERED_BYTES_EACH = 102, 6
 """An id that is remembered after the journal's time, and each destination it went to."""
+PROOF_BYTES = 80
+"""The proof of one event's consent decisions, compressed, among the others of its day."""
 BASE_BYTES = 16 << 20
 USABLE = 0.75
 """What of a server's memory may be filled: the rest is for fragmentation, buffers and the rewriting of its file."""
@@ -40,6 +42,7 @@ class Load:
     server_bytes: int = 10 * GIB
     journal_retention: timedelta = timedelta(days=7)
     dedup_window: timedelta = timedelta(hours=48)
+    proof_retention: timedelta = timedelta(days=730)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Sizing:
     waiting_bytes: int
     journal_bytes: int
     remembered_bytes: int
+    proof_bytes: int
     servers: int
     partitions: int
     busy: float
@@ -61,7 +65,8 @@ class Sizing:
     @property
     def memory_bytes(self) -> int:
         """What all servers hold at the end of the outage."""
-        return BASE_BYTES + self.waiting_bytes + self.journal_bytes + self.remembered_bytes
+        parts = (self.waiting_bytes, self.journal_bytes, self.remembered_bytes, self.proof_bytes)
+        return BASE_BYTES + sum(parts)
 
 
 def size(load: Load) -> Sizing:
@@ -74,10 +79,11 @@ def size(load: Load) -> Sizing:
     journal = load.rate * told_for.total_seconds() * each_told
     remembered = load.rate * only_known.total_seconds() * each_known
     waiting = load.rate * load.outage.total_seconds() * each_waiting
+    proofs = load.rate * load.proof_retention.total_seconds() * PROOF_BYTES
     usable = load.server_bytes * USABLE
     journal_at_rest = load.rate * load.journal_retention.total_seconds() * each_told
-    left = usable - BASE_BYTES - journal_at_rest - remembered
-    by_memory = ceil((BASE_BYTES + waiting + journal + remembered) / usable)
+    left = usable - BASE_BYTES - journal_at_rest - remembered - proofs
+    by_memory = ceil((BASE_BYTES + waiting + journal + remembered + proofs) / usable)
     busy = load.rate * load.destinations * SERVER_US_EACH / 1e6
     busy_of_many = load.rate * load.destinations * SERVER_US_EACH_OF_MANY / 1e6
     is_one = by_memory == 1 and busy <= BUSY
@@ -86,6 +92,7 @@ def size(load: Load) -> Sizing:
         int(waiting),
         int(journal),
         int(remembered),
+        int(proofs),
         servers,
         1 if is_one else partitions_for(servers),
         busy if is_one else busy_of_many / servers,

@@ -11,7 +11,7 @@ import pytest
 from app.sizing import BUSY, GIB, QUOTAS, SERVER_US_EACH, Load, demand, partitions_for, size
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-SOME = Load(100, 6 * HOUR, 4, journal_retention=DAY)
+SOME = Load(100, 6 * HOUR, 4, journal_retention=DAY, proof_retention=timedelta(0))
 PAGE = Path(__file__).parent.parent / "docs" / "sizing.md"
 
 
@@ -20,7 +20,9 @@ def test_memory_adds_up():
     assert needs.waiting_bytes == 100 * 6 * 3600 * (1255 + 4 * 276)
     assert needs.journal_bytes == 100 * 18 * 3600 * (250 + 4 * 50)
     assert needs.remembered_bytes == 100 * 24 * 3600 * (102 + 4 * 6)
-    assert needs.memory_bytes == sum((needs.waiting_bytes, needs.journal_bytes, needs.remembered_bytes)) + (16 << 20)
+    assert needs.proof_bytes == 0
+    assert size(replace(SOME, proof_retention=DAY)).proof_bytes == 100 * 24 * 3600 * 80
+    assert needs.memory_bytes == needs.waiting_bytes + needs.journal_bytes + needs.remembered_bytes + (16 << 20)
 
 
 @pytest.mark.parametrize("field", ["rate", "destinations"])
@@ -44,7 +46,7 @@ def test_a_window_within_the_journal_costs_nothing_more():
 
 def test_one_server_that_is_too_busy_is_not_one():
     rate = BUSY * 1e6 / SERVER_US_EACH / 4
-    light = Load(rate, timedelta(0), 4, 1000 * GIB, timedelta(0), timedelta(0))
+    light = Load(rate, timedelta(0), 4, 1000 * GIB, timedelta(0), timedelta(0), timedelta(0))
     assert size(replace(light, rate=rate * 0.99)).servers == 1
     needs = size(replace(light, rate=rate * 1.01))
     assert needs.servers > 1
@@ -76,7 +78,9 @@ def test_the_page_says_what_the_module_says(rate: int):
     (row,) = [line for line in PAGE.read_text().splitlines() if line.startswith(f"| {rate:,} |")]
     cells = [cell.strip() for cell in row.strip("|").split("|")][1:]
     for cell, retention in zip(cells, (HOUR, DAY, 7 * DAY), strict=False):
-        survives = size(Load(rate, 6 * HOUR, 4, journal_retention=retention)).survives
+        survives = size(replace(SOME, rate=rate, journal_retention=retention)).survives
         assert cell == (f"{survives / HOUR:.3g} h" if survives else "more than one server")
-    needs = size(Load(rate, 6 * HOUR, 4, journal_retention=DAY))
+    needs = size(replace(SOME, rate=rate))
     assert cells[3] == f"{needs.memory_bytes / GIB:.1f} GiB, {needs.servers} servers"
+    proofs = size(Load(rate, 6 * HOUR, 4)).proof_bytes
+    assert cells[4] == f"{proofs / GIB:,.0f} GiB"

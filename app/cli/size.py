@@ -20,6 +20,7 @@ def size(
     server_memory: Annotated[str, typer.Option(help="Memory of one Redis server (its maxmemory).")] = "10GiB",
     journal: Annotated[str, typer.Option(help="store.journal_retention.")] = "7d",
     dedup_window: Annotated[str, typer.Option(help="The sources' dedup_window.")] = "48h",
+    proofs: Annotated[str, typer.Option(help="consent.proof_retention; 0s leaves the proofs out.")] = "730d",
     workers: Annotated[int, typer.Option(min=1, max=1000, help="Worker processes.")] = 1,
 ) -> None:
     """Say what a store on Redis needs for a rate and an outage, from measured constants.
@@ -36,6 +37,7 @@ def size(
             parse_size(server_memory),
             parse_duration(journal),
             parse_duration(dedup_window),
+            parse_duration(proofs),
         )
     except ValueError as error:
         fail(str(error), UNUSABLE)
@@ -61,6 +63,7 @@ def _memory_lines(load: Load, needs: Sizing) -> list[str]:
         f"  waiting      {_amount(needs.waiting_bytes)}",
         f"  journal      {_amount(needs.journal_bytes)}  what became of events, {_span(load.journal_retention)}",
         f"  remembered   {_amount(needs.remembered_bytes)}  ids, for the rest of {_span(load.dedup_window)}",
+        f"  proofs       {_amount(needs.proof_bytes)}  of consent decisions, {_span(load.proof_retention)}",
         f"  in all       {_amount(needs.memory_bytes)}",
         "",
         f"Servers: {servers} of {_amount(load.server_bytes).strip()}, filled to {USABLE:.0%} at the most; "
@@ -71,7 +74,7 @@ def _memory_lines(load: Load, needs: Sizing) -> list[str]:
     else:
         lines.append(
             "One such server does not hold what is remembered at this rate, without any outage: "
-            "shorten store.journal_retention, or add servers."
+            "shorten store.journal_retention or consent.proof_retention, or add servers."
         )
     return lines
 

@@ -10,7 +10,7 @@ from app.cli import app
 
 def test_it_prints_memory_servers_and_quotas():
     done = CliRunner().invoke(
-        app, ["size", "--rate", "100", "--outage", "6h", "--destinations", "4", "--journal", "24h"]
+        app, ["size", "--rate", "100", "--outage", "6h", "--destinations", "4", "--journal", "24h", "--proofs", "0s"]
     )
     assert done.exit_code == 0, done.output
     for words in ("waiting", "journal", "remembered", "2 masters", "store.partitions: 256", "Google", "fits"):

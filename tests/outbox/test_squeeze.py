@@ -6,9 +6,13 @@ import hashlib
 import os
 from importlib import resources
 
+import pytest
+
+from app.errors import Outcome
 from app.model import HashedEvent, encode_event
-from app.outbox.redis.squeeze import squeeze, unsqueeze
-from tests.factories import custom_data, hashed_event, identity
+from app.outbox.redis.squeeze import PROOFS, squeeze, unsqueeze
+from app.proof import ConsentProof, ProvenDecision, encode_proof
+from tests.factories import START, custom_data, hashed_event, identity
 
 
 def test_a_purchase_is_much_smaller_and_the_same():
@@ -33,7 +37,25 @@ def test_an_event_no_frame_could_be_mistaken_for():
         assert encode_event(event)[0] != 0x28
 
 
-def test_the_dictionary_never_changes():
-    """Bodies that wait were written with it: another one gets another name."""
-    kept = (resources.files("app.outbox.redis") / "body-1.dict").read_bytes()
-    assert hashlib.sha256(kept).hexdigest() == "dc8bc6bfb3e3b2e129baa47aea0b4df17f45b03f5cc246b917ede1c69721ca9f"
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("body-1.dict", "dc8bc6bfb3e3b2e129baa47aea0b4df17f45b03f5cc246b917ede1c69721ca9f"),
+        ("proof-1.dict", "d7c2a07ad68623e3e03f3fc6f520d1280734a8cc1ed0e6eb1bc7a3cde0bd9c61"),
+    ],
+)
+def test_the_dictionaries_never_change(name: str, digest: str):
+    """What is kept was written with them: another one gets another name."""
+    kept = (resources.files("app.outbox.redis") / name).read_bytes()
+    assert hashlib.sha256(kept).hexdigest() == digest
+
+
+def test_a_proof_is_much_smaller_and_the_same():
+    decision = ProvenDecision(Outcome.QUEUED, None, "CM_GRANTED", limited=False)
+    proof = ConsentProof(
+        START, "7-35017e54a67b", "opt_in", "FR", facts={"consent_mode": ["yes", "no", "yes"]}, decisions={"a": decision}
+    )
+    plain = encode_proof(proof)
+    kept = PROOFS.squeeze(plain)
+    assert PROOFS.unsqueeze(kept) == plain
+    assert len(kept) < 0.7 * len(plain)

@@ -18,6 +18,7 @@ from app.errors import StoreUnavailable
 from app.outbox.proofs import ProofPage
 from app.outbox.redis.link import Link
 from app.outbox.redis.places import Place, blob, from_us, place_of, to_us
+from app.outbox.redis.squeeze import PROOFS
 from app.proof import ConsentProof, KeptProof, decode_proof, encode_proof
 
 LISTS_A_DAY = 4096
@@ -49,11 +50,11 @@ def told(
         return "", blob(b""), 0
     day = _day(proof.decided_at)
     until_s = (day + 1) * 86_400 + int(retention.total_seconds())
-    return _list(place, day, partitions), blob(_encoder.encode((*key, encode_proof(proof)))), until_s
+    return _list(place, day, partitions), blob(PROOFS.squeeze(_encoder.encode((*key, encode_proof(proof))))), until_s
 
 
 def _kept(body: bytes) -> KeptProof:
-    source, event_name, event_id, proof = _decoder.decode(body)
+    source, event_name, event_id, proof = _decoder.decode(PROOFS.unsqueeze(body))
     return KeptProof(source, event_name, event_id, decode_proof(proof))
 
 

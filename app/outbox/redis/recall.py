@@ -22,6 +22,7 @@ from app.outbox.redis.claims import Ending
 from app.outbox.redis.ids import Minting
 from app.outbox.redis.places import place_of
 from app.outbox.redis.plans import Encoded
+from app.proof import decode_proof, encode_proof
 
 KEEP_FOR = timedelta(seconds=30)
 MAX_BYTES = 32 << 20
@@ -42,6 +43,7 @@ class Kept(msgspec.Struct, array_like=True, frozen=True):
     accepted_at: datetime
     is_bulk: bool
     encoded: Encoded
+    proof: bytes | None = None
 
     def item(self) -> Item:
         """To be accepted again, under the id its caller was given. Its event is in the encoded basket only."""
@@ -54,7 +56,9 @@ class Kept(msgspec.Struct, array_like=True, frozen=True):
             derived=self.event_id,
             remember_until=self.remember_until,
         )
-        return Item(Plan(_NOWHERE, request, (), {}, self.accepted_at, is_bulk=self.is_bulk), self.encoded)
+        proof = None if self.proof is None else decode_proof(self.proof)
+        plan = Plan(_NOWHERE, request, (), {}, self.accepted_at, is_bulk=self.is_bulk, proof=proof)
+        return Item(plan, self.encoded)
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -93,6 +97,7 @@ class Recall:
                     plan.accepted_at,
                     plan.is_bulk,
                     item.encoded,
+                    None if plan.proof is None else encode_proof(plan.proof),
                 )
             )
             self._keep(kept, len(kept) + OTHER_BYTES)

@@ -1,7 +1,7 @@
-"""Writes the dictionary that bodies on Redis are compressed with, from how a typical event is encoded.
+"""Writes the dictionaries that bodies and proofs on Redis are compressed with, from how typical ones are encoded.
 
-It is part of the store's schema: bodies that wait are read with the dictionary they were written with. So a released
-one never changes; a better one gets another name beside it. Usage: scripts/make_dictionary.py [file]
+They are part of the store's schema: what is kept is read with the dictionary it was written with. So a released one
+never changes; a better one gets another name beside it. Usage: scripts/make_dictionaries.py [folder]
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
+
+from app.consent.codes import Code
+from app.errors import Outcome, Reason
 from app.model import (
     Form,
     HashedContent,
@@ -20,8 +24,9 @@ from app.model import (
     HashedIdentity,
     encode_event,
 )
+from app.proof import ConsentProof, ProvenDecision, encode_proof
 
-FILE = Path(__file__).parent.parent / "app" / "outbox" / "redis" / "body-1.dict"
+FOLDER = Path(__file__).parent.parent / "app" / "outbox" / "redis"
 AGENTS = (
     "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Mobile Safari/537.36",
     "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 "
@@ -62,7 +67,36 @@ def sample(agent: str) -> bytes:
     return encode_event(event)
 
 
-def dictionary() -> bytes:
+def proof(regime: str, place: str, signals: dict[str, str], facts: dict[str, object], code: str) -> bytes:
+    """The proof of an event's decisions, as it is kept; the same decision at each platform."""
+    names = ("meta", "tiktok", "pinterest", "snapchat", "google")
+    decision = ProvenDecision(Outcome.QUEUED, None, code, limited=False)
+    kept = ConsentProof(
+        datetime(2026, 11, 25, tzinfo=UTC),
+        "1-000000000000",
+        regime,
+        place,
+        signals=signals,
+        facts=facts,
+        decisions=dict.fromkeys(names, decision),
+    )
+    return msgspec.msgpack.encode(("shop", "Purchase", "purchase_ORD-", encode_proof(kept)))
+
+
+def proofs() -> bytes:
+    """The words of every decision, then typical proofs, the commonest last."""
+    words = b" ".join([code.value.encode() for code in Code] + [reason.value.encode() for reason in Reason])
+    yes = ["yes", "yes", "yes"]
+    return words + b"".join(
+        (
+            proof("opt_out", "US-CA", {"gpp": "valid", "gpc": "absent"}, {"gpp": {}}, "US_NOT_OPTED_OUT"),
+            proof("opt_in", "DE", {"tcf": "valid"}, {"tcf": {}}, "TCF_GRANTED"),
+            proof("opt_in", "DE", {"consent_mode": "valid"}, {"consent_mode": yes}, "CM_GRANTED"),
+        )
+    )
+
+
+def bodies() -> bytes:
     """The rarest first: what lies at the end is cheapest to name."""
     names = "ViewContent AddToCart InitiateCheckout AddPaymentInfo CompleteRegistration Subscribe PageView Lead".split()
     shared = b"".join([digest(country) for country in COUNTRIES] + [name.encode() for name in names])
@@ -72,4 +106,6 @@ def dictionary() -> bytes:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1] if len(sys.argv) > 1 else FILE).write_bytes(dictionary())
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
+    (folder / "body-1.dict").write_bytes(bodies())
+    (folder / "proof-1.dict").write_bytes(proofs())
