@@ -19,6 +19,7 @@ from app.model import Accepted, Plan, Warn
 from app.outbox.port import Outbox
 from app.pipeline import TWIN_SOURCES, SourcePolicy, plan, transaction_of
 from app.wire import Event
+from app.withdrawals import Withdrawals
 
 log = logging.getLogger("convey.ingest")
 
@@ -78,6 +79,7 @@ class Ingest:
         outbox: Outbox,
         ids: IdStore,
         pairs: PairStore,
+        withdrawals: Withdrawals,
         policies: Mapping[str, SourcePolicy],
         metrics: Metrics,
         now: Callable[[], datetime],
@@ -85,6 +87,7 @@ class Ingest:
         self._outbox = outbox
         self._ids = ids
         self._pairs = pairs
+        self._withdrawals = withdrawals
         self._policies = {name: (policy, policy.forms) for name, policy in policies.items()}
         self._metrics = metrics
         self._absent = {
@@ -120,6 +123,7 @@ class Ingest:
                 results.append(None)
         if is_bulk:
             plans = [replace(planned, is_bulk=True) for planned in plans]
+        plans = list(await self._withdrawals.deny(plans))
         accepted = await self._accept(source, plans)
         await self._sight(policy, plans, accepted, now)
         made = iter(zip(accepted, plans, strict=True))

@@ -31,6 +31,7 @@ from app.api import (
     explain,
     health,
     ledger,
+    privacy,
     problems,
     proofs,
     receipts,
@@ -76,6 +77,8 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.destinations = tuple(destination.name for destination in runtime.settings.destinations)
     app.state.ids = runtime.store
     app.state.pairs = runtime.store.pairs
+    app.state.withdrawals = runtime.withdrawals
+    app.state.longest_send = max(lane.tuning.timeout for lane in runtime.settings.destinations)
     app.state.memos = runtime.store
     app.state.asked_later = runtime.asked_later
     app.state.proofs = runtime.store.proofs
@@ -89,7 +92,20 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.max_events = server.max_events
     app.state.strict_sources = runtime.strict_sources
     modules = (
-        (explain, events, event_ids, contexts, receipts, destinations, dead_letters, ledger, audit, proofs, health)
+        (
+            explain,
+            events,
+            event_ids,
+            contexts,
+            receipts,
+            destinations,
+            dead_letters,
+            ledger,
+            audit,
+            privacy,
+            proofs,
+            health,
+        )
         if runtime.role.takes_events
         else (health,)
     )
@@ -108,7 +124,7 @@ def _describe(app: FastAPI) -> dict[str, Any]:
         _, extra = models_json_schema(
             [
                 (model, "validation")
-                for module in (events, event_ids, contexts, receipts, destinations, dead_letters)
+                for module in (events, event_ids, contexts, receipts, destinations, dead_letters, privacy)
                 for model in module.MODELS
             ],
             ref_template="#/components/schemas/{model}",

@@ -134,6 +134,8 @@ class ConsentFacts(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ad_user_data: bool | None = None
     ad_personalization: bool | None = None
+    collected_at: datetime | None = None
+    """When the shopper chose, as stated: a withdrawal since then stands against it."""
 
 
 class HashedEvent(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -17,6 +17,7 @@ import msgspec
 
 from app import facts
 from app.consent.codes import Code as ConsentCode
+from app.consent.codes import Malformed
 from app.consent.needs import ConsentNeeds, ConsentOptions, policy_version
 from app.consent.policy import ConsentDecision
 from app.dedup.event_id import DEFAULT_TEMPLATE, derive, derive_without_key
@@ -158,7 +159,7 @@ def plan(event: Event, policy: SourcePolicy, forms: frozenset[Form], now: dateti
         app=_app_data(event, warnings),
         is_test=is_test(event),
         test_codes=event.test_event_codes or {},
-        consent=_consent_facts(policy, gates),
+        consent=_consent_facts(policy, gates, given.signals.collected_at),
         place=str(given.place) if given.place and any(gate.limited for gate in gates.values()) else None,
     )
     warnings += _advice(hashed, transaction, event.event_id is not None)
@@ -293,15 +294,18 @@ def _has_test_mode(event: Event, route: Route) -> bool:
     return brings_code or route.destination.has_test_mode(route.settings)
 
 
-def _consent_facts(policy: SourcePolicy, gates: Mapping[str, ConsentDecision]) -> ConsentFacts:
+def _consent_facts(
+    policy: SourcePolicy, gates: Mapping[str, ConsentDecision], collected_at: datetime | Malformed | None
+) -> ConsentFacts:
     """What a platform that asks for consent states is told: the strictest of what was decided for such platforms."""
-    return strictest(
+    told = strictest(
         [
             gates[route.name].facts
             for route in policy.routes
             if route.destination.has_consent_states and gates[route.name].outcome is Outcome.QUEUED
         ]
     )
+    return msgspec.structs.replace(told, collected_at=collected_at if isinstance(collected_at, datetime) else None)
 
 
 _TOO_LATE = Warn(

@@ -28,6 +28,7 @@ from app.notices import api_version, has_test_mode
 from app.outbox.port import Store
 from app.policies import backlog_limits, lane_config, principals, source_policy, watched_sources
 from app.stores import opened, patiently, refuse_unroutable, utc_now
+from app.withdrawals import Withdrawals
 
 log = logging.getLogger("convey.runtime")
 
@@ -51,8 +52,10 @@ class Runtime:
         health: Health,
         salt: bytes,
         proof_key: bytes,
+        withdrawals: Withdrawals,
     ) -> None:
         """`salt` and `proof_key` are the store's own: what credentials and consent strings are digested with."""
+        self.withdrawals = withdrawals
         self._salt = salt
         self.settings = settings
         self.role = role
@@ -65,7 +68,7 @@ class Runtime:
         kinds = destinations()
         self.asked_later = tuple(lane.name for lane in settings.destinations if kinds[lane.type].later is not None)
         self.policies = {source.name: source_policy(settings, source, proof_key) for source in settings.sources}
-        self.ingest = Ingest(store, store, store.pairs, self.policies, metrics, now)
+        self.ingest = Ingest(store, store, store.pairs, withdrawals, self.policies, metrics, now)
         own = settings.destinations if role.works_lanes else ()
         self.health = health
         self.health.test_modes = tuple(lane.name for lane in settings.destinations if has_test_mode(lane))
@@ -78,6 +81,7 @@ class Runtime:
             Lane(
                 lane_config(destination, salt, self._watched),
                 store,
+                withdrawals,
                 self.board,
                 sender,
                 metrics,
@@ -126,14 +130,14 @@ class Runtime:
             )
             sender = Sender(outbound=settings.outbound.outbound(), token_expires=metrics.set_token_expiry)
 
-            async def keys() -> tuple[bytes, bytes]:
-                return (
-                    await store.keep_secret("credentials", lambda: secrets.token_bytes(32)),
-                    await store.keep_secret(PROOF_KEY, lambda: secrets.token_bytes(32)),
-                )
+            async def keys() -> list[bytes]:
+                names = ("credentials", PROOF_KEY, "persons")
+                return [await store.keep_secret(name, lambda: secrets.token_bytes(32)) for name in names]
 
-            salt, proof_key = await patiently(keys, settings.store, stop)
-            runtime = cls(settings, role, store, sender, metrics, now or utc_now, health or Health(), salt, proof_key)
+            salt, proof_key, persons = await patiently(keys, settings.store, stop)
+            withdrawals = Withdrawals(store, persons)
+            clock, told = now or utc_now, health or Health()
+            runtime = cls(settings, role, store, sender, metrics, clock, told, salt, proof_key, withdrawals)
             if role.works_lanes:
                 runtime.health.expect(runtime._worker.lanes)
                 with contextlib.suppress(StoreUnavailable):  # the worker does it again, every other second

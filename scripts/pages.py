@@ -14,6 +14,7 @@ from app.api import (
     explain,
     health,
     ledger,
+    privacy,
     proofs,
     receipts,
 )
@@ -76,6 +77,7 @@ def api_page() -> str:
         "keepContext": "ingest",
         "postBrowserReceipts": "receipts",
         "auditDedup": "read",
+        "withdraw": "ingest",
         "listDeadLetters": "read",
         "purgeDeadLetters": "admin",
         "replayDeadLetters": "admin",
@@ -96,6 +98,7 @@ def api_page() -> str:
         destinations,
         dead_letters,
         ledger,
+        privacy,
         proofs,
         health,
     ):

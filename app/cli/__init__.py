@@ -16,6 +16,7 @@ from app.cli.explain import explain
 from app.cli.imports.verb import import_file
 from app.cli.keys import keys_app
 from app.cli.ledger import ledger
+from app.cli.privacy import privacy_app
 from app.cli.sandbox import sandbox
 from app.cli.send import send
 from app.cli.serve import serve
@@ -38,6 +39,7 @@ app.command("ledger")(ledger)
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(destinations_app, name="destinations")
 app.add_typer(audit_app, name="audit")
+app.add_typer(privacy_app, name="privacy")
 app.add_typer(keys_app, name="keys")
 app.command("backup")(backup)
 app.command("restore")(restore)

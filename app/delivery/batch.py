@@ -40,6 +40,7 @@ from app.model import (
 )
 from app.outbox import aftermath
 from app.outbox.port import DeliveryStore
+from app.withdrawals import Withdrawals
 
 log = logging.getLogger("convey.delivery")
 
@@ -80,6 +81,7 @@ class Surroundings:
     """What every batch of a lane works with. `abandoned` is set when what is under way is to be cut short."""
 
     outbox: DeliveryStore
+    withdrawals: Withdrawals
     sender: Sender
     metrics: Metrics
     now: Callable[[], datetime]
@@ -143,6 +145,10 @@ class Batch:
         ended = [gate(delivery, now, self._config.timeout) for delivery in self._open.values()]
         await self._settle([settlement for settlement in ended if settlement is not None])
 
+    async def _end_withdrawn(self, deliveries: Sequence[Delivery]) -> None:
+        """End what its person took consent back for: asked last of all before a send, and once for all of them."""
+        await self._settle(await self._kept(partial(self._around.withdrawals.end, deliveries)))
+
     async def _spare_unpaired(self, now: datetime) -> None:
         """Let go on what no pixel reported, where pages report: past the window there is then no copy to pair with."""
         too_late: defaultdict[str, list[Delivery]] = defaultdict(list)
@@ -184,6 +190,7 @@ class Batch:
             return
         await self._keep_leases()
         await self._end_overdue()
+        await self._end_withdrawn(call.deliveries)
         ours = tuple(delivery for delivery in call.deliveries if delivery.key in self._open)
         if len(ours) < len(call.deliveries):
             for smaller in await self._build(ours):

@@ -25,6 +25,7 @@ from app.metrics import Metrics
 from app.model import Delivery, Park, Retry, Split
 from app.outbox.port import DeliveryStore
 from app.outbox.shares import Choice
+from app.withdrawals import Withdrawals
 
 log = logging.getLogger("convey.delivery")
 
@@ -45,6 +46,7 @@ class Lane:
         self,
         config: LaneConfig,
         outbox: DeliveryStore,
+        withdrawals: Withdrawals,
         board: Board,
         sender: Sender,
         metrics: Metrics,
@@ -55,6 +57,7 @@ class Lane:
         self.name = config.name
         self._config = config
         self._outbox = outbox
+        self._withdrawals = withdrawals
         self._board = board
         self._metrics = metrics
         self._now = now
@@ -233,6 +236,7 @@ class Lane:
     def _start(self, deliveries: Sequence[Delivery], requests: Budget | None) -> asyncio.Task[None]:
         around = Surroundings(
             self._outbox,
+            self._withdrawals,
             self._sender,
             self._metrics,
             self._now,

@@ -22,6 +22,7 @@ from app.errors import Reason
 from app.metrics import Metrics
 from app.model import Delivered, Delivery, HttpCall, HttpReply, Park, Plan, Rejected, Result, Retry, Split
 from app.outbox.sqlite import SqliteStore
+from app.withdrawals import Withdrawals
 from tests.factories import FrozenClock, plan
 
 NAME = "meta"
@@ -166,6 +167,7 @@ class Setup:
         self.metrics = Metrics("0", ["shop"], [NAME])
         self.sender = Sender(httpx.MockTransport(self.platform))
         self.outbox: Any = store
+        self.withdrawals = Withdrawals(store, b"a secret of the store")
         self.board = Board(store, clock.now)
         self.progress = 0
 
@@ -174,6 +176,7 @@ class Setup:
         return Lane(
             config(**over),
             self.outbox,
+            self.withdrawals,
             board or self.board,
             self.sender,
             self.metrics,

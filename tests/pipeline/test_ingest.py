@@ -17,7 +17,9 @@ from app.errors import Fault, Status, StoreUnavailable
 from app.ingest import Ingest, IngestResult, Parsed
 from app.metrics import Metrics
 from app.model import Accepted, Plan, Warn
+from app.outbox.port import Memo
 from app.wire import Event
+from app.withdrawals import Withdrawals
 from tests.factories import START
 from tests.pipeline.support import ALLOWED, policy, route, wire
 
@@ -51,6 +53,19 @@ class Ids:
         return {key: body for key, body in self.kept.items() if key in transactions}
 
 
+class Notes:
+    """Keeps the memos it is given."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    async def keep_memos(self, memos: Sequence[Memo]) -> None:
+        self.kept |= {memo.name: memo.value for memo in memos}
+
+    async def memos(self, book: str, names: Collection[str]) -> Mapping[str, bytes]:
+        return {name: value for name, value in self.kept.items() if name in names}
+
+
 class Pairs:
     """Keeps the sightings it is told of."""
 
@@ -79,11 +94,13 @@ class Setup:
         self.outbox = Outbox()
         self.ids = Ids()
         self.pairs = Pairs()
+        self.withdrawals = Withdrawals(Notes(), b"secret")  # type: ignore[arg-type]
         self.metrics = Metrics("0", ["shop"], ["one"])
         self.ingest = Ingest(
             self.outbox,  # type: ignore[arg-type]
             self.ids,  # type: ignore[arg-type]
             self.pairs,  # type: ignore[arg-type]
+            self.withdrawals,
             {"shop": policy(route())},
             self.metrics,
             lambda: START,
@@ -149,7 +166,9 @@ async def test_decisions_and_signals_of_consent_are_counted(setup: Setup) -> Non
 async def test_a_limited_decision_is_counted_as_such(setup: Setup) -> None:
     limited = replace(policy(route()), consent=ConsentOptions(policy="regional"))
     stores: dict[str, Any] = {"outbox": setup.outbox, "ids": setup.ids, "pairs": setup.pairs}
-    ingest = Ingest(**stores, policies={"shop": limited}, metrics=setup.metrics, now=lambda: START)
+    ingest = Ingest(
+        **stores, withdrawals=setup.withdrawals, policies={"shop": limited}, metrics=setup.metrics, now=lambda: START
+    )
     await ingest.take("shop", [item("A", consent={"jurisdiction": "US"})])
     labels = {"destination": "one", "decision": "limited", "reason": ""}
     assert setup.count("convey_consent_decisions_total", **labels) == 1

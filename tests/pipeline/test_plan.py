@@ -587,9 +587,9 @@ def test_the_strictest_consent_of_the_platforms_that_ask_for_it_travels_with_the
 ) -> None:
     source = policy(route("one", has_consent_states=True), route("two", has_consent_states=True), route("three"))
     gates = {"one": facts_of(*one), "two": facts_of(*two), "three": facts_of(False, False)}
-    assert pipeline._consent_facts(source, gates) == ConsentFacts(*told)
+    assert pipeline._consent_facts(source, gates, None) == ConsentFacts(*told)
     gates["two"] = ConsentDecision(Outcome.DENIED, Reason.CONSENT_MISSING, facts=ConsentFacts(False, False))
-    assert pipeline._consent_facts(source, gates) == ConsentFacts(*one)
+    assert pipeline._consent_facts(source, gates, None) == ConsentFacts(*one)
 
 
 def test_only_a_platform_that_asks_is_told_and_an_id_does_not_depend_on_it() -> None:

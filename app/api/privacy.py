@@ -1,0 +1,109 @@
+"""`POST /v1/privacy/withdrawals`: consent taken back stops what is queued for a person, and what comes later."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.api.bodies import body_of, json_response, read_json
+from app.api.guards import authorise
+from app.api.parse import faults_of
+from app.api.problems import Problem
+from app.errors import Fault
+from app.hashing.identity import hash_identity
+from app.model import HashedIdentity
+from app.pipeline import SourcePolicy
+from app.wire import UserData, Values, Word
+from app.withdrawal import KEPT_FOR, PERSON_FORMS
+from app.withdrawals import Withdrawals
+
+router = APIRouter(tags=["privacy"])
+
+
+class Person(BaseModel):
+    """Who is meant: any of the identifiers that name one person, raw or already SHA-256, one or several of each."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, coerce_numbers_to_str=True)
+
+    email: Values = None
+    phone: Values = None
+    phone_country: Word | None = Field(None, description="Region of a national phone number, ISO 3166-1 alpha-2.")
+    external_id: Values = Field(None, description="The shop's own stable id of the customer.")
+
+
+class WithdrawalRequest(BaseModel):
+    """A person's withdrawal of consent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    user: Person
+    destinations: list[Word] | None = Field(None, max_length=50, description="Only these; all when absent.")
+
+
+class WithdrawalBody(BaseModel):
+    """What a withdrawal does."""
+
+    withdrawn_at: str = Field(description="Consent collected after this instant stands.")
+    destinations: list[str] = Field(description="What it stands against.")
+    in_flight_until: str = Field(description="A request that was under way at that instant has ended by then.")
+    kept_until: str
+
+
+@router.post(
+    "/v1/privacy/withdrawals",
+    operation_id="withdraw",
+    summary="Stop what is queued for a person, and what comes later",
+    response_model=WithdrawalBody,
+    openapi_extra=body_of("WithdrawalRequest", {"user": {"email": "jane.doe@example.com", "external_id": "cust-991"}}),
+)
+async def withdraw(request: Request) -> Response:
+    """From the answer on nothing of this person of this source is sent, whatever waits, is parked or is replayed.
+
+    What waits ends as `withdrawn: consent_withdrawn` when its lane comes to it. An event posted later is
+    `denied: consent_withdrawn` unless its `consent.collected_at` is later than this. Identifiers are hashed on arrival
+    and kept as keyed digests.
+    """
+    principal = authorise(request, "ingest")
+    policy: SourcePolicy = request.app.state.policies[principal.source]
+    now: datetime = request.app.state.now()
+    try:
+        asked = WithdrawalRequest.model_validate(read_json(await request.body()))
+    except ValidationError as error:
+        raise Problem("invalid_parameter", "see errors", errors=faults_of(error)) from None
+    known = [route.name for route in policy.routes]
+    faults = [
+        Fault(f"/destinations/{position}", "unknown_destination", "no destination of this name is configured")
+        for position, name in enumerate(asked.destinations or ())
+        if name not in known
+    ]
+    identity, told = _identity(asked.user, policy, now)
+    if not any(form in identity.digests for form in PERSON_FORMS):
+        faults += told or [Fault("/user", "missing", "must name the person by email, phone or external_id")]
+    if faults:
+        raise Problem("invalid_parameter", "see errors", errors=faults)
+    withdrawals: Withdrawals = request.app.state.withdrawals
+    await withdrawals.keep(principal.source, identity, asked.destinations or (), now)
+    return json_response(
+        {
+            "withdrawn_at": now,
+            "destinations": asked.destinations or known,
+            "in_flight_until": now + request.app.state.longest_send,
+            "kept_until": now + KEPT_FOR,
+        }
+    )
+
+
+def _identity(person: Person, policy: SourcePolicy, now: datetime) -> tuple[HashedIdentity, list[Fault]]:
+    """The person's digests, and what is wrong with identifiers that are none."""
+    user = UserData.model_validate(person.model_dump(exclude_none=True))
+    identity, warnings = hash_identity(
+        user, options=policy.hashing, forms=frozenset(PERSON_FORMS), event_time=now, today=now.date()
+    )
+    return identity, [Fault(warn.pointer, warn.code, warn.detail) for warn in warnings]
+
+
+MODELS: Sequence[type[BaseModel]] = (WithdrawalRequest,)
+"""Models the OpenAPI description refers to although no route declares them."""

@@ -1,0 +1,105 @@
+"""Consent taken back: whom a withdrawal means, and what it stands against. Pure.
+
+A withdrawal is kept under keys of the person, one for each strong identifier in each of its normal forms: HMACs under a
+secret of the store, so that what is kept tells nobody anything. An event is that person's when it carries one of them.
+Keys belong to a source: two shops may both have a customer 991.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from msgspec import structs
+
+from app.errors import Outcome, Reason
+from app.model import Delivery, Form, HashedEvent, HashedIdentity, Plan, Settlement, Verdict
+from app.proof import ProvenDecision
+
+PERSON_FORMS = (
+    Form.EMAIL,
+    Form.EMAIL_GMAIL_FOLDED,
+    Form.PHONE_DIGITS,
+    Form.PHONE_E164,
+    Form.EXTERNAL_ID_LOWER,
+    Form.EXTERNAL_ID,
+)
+"""The forms a person is known by: what names one person and no other."""
+
+BOOK = "withdrawn"
+CODE = "WITHDRAWN"
+KEPT_FOR = timedelta(days=400)
+"""How long a withdrawal stands: past every age at which a platform takes an event, dead letters replayed included."""
+
+
+def encode_instant(at: datetime) -> bytes:
+    """The bytes under which every store engine keeps when consent was taken back."""
+    return at.isoformat().encode()
+
+
+def decode_instant(value: bytes) -> datetime:
+    """The instant in `value`, as `encode_instant` wrote it."""
+    return datetime.fromisoformat(value.decode())
+
+
+def names_of(key: str, destinations: Collection[str]) -> list[str]:
+    """What withdrawals of a person may be kept under: for every destination, then one for each of these."""
+    return [key, *(f"{key}:{destination}" for destination in destinations)]
+
+
+def person_keys(source: str, identity: HashedIdentity, secret: bytes) -> Iterator[str]:
+    """The keys of the person an identity is, for one source: 32 hex digits each; none where nobody is named."""
+    for form in PERSON_FORMS:
+        for digest in identity.digests.get(form, ()):
+            words = b"\0".join((source.encode(), form.value.encode(), digest))
+            yield hmac.digest(secret, words, "sha256")[:16].hex()
+
+
+def keys_of(events: Iterable[HashedEvent], secret: bytes) -> list[tuple[str, ...]]:
+    """The keys of each event's person, in order."""
+    return [tuple(person_keys(event.source, event.identity, secret)) for event in events]
+
+
+def is_withdrawn(
+    event: HashedEvent, destination: str, keys: Collection[str], withdrawals: Mapping[str, datetime]
+) -> bool:
+    """Whether a withdrawal of the person with these keys stands against sending the event there.
+
+    It does unless the event says that its consent was collected later.
+    """
+    collected_at = event.consent.collected_at
+    found = (withdrawals.get(name) for key in keys for name in names_of(key, (destination,)))
+    return any(at is not None and (collected_at is None or collected_at <= at) for at in found)
+
+
+def denied(plan: Plan, keys: Collection[str], withdrawals: Mapping[str, datetime]) -> Plan:
+    """The plan without the destinations its person's withdrawal stands against; the same plan where there is none."""
+    refused = {
+        each.destination for each in plan.deliveries if is_withdrawn(plan.event, each.destination, keys, withdrawals)
+    }
+    if not refused:
+        return plan
+    verdict = Verdict(Outcome.DENIED, Reason.CONSENT_WITHDRAWN, CODE)
+    proof = plan.proof
+    if proof is not None:
+        proven = ProvenDecision(Outcome.DENIED, Reason.CONSENT_WITHDRAWN, CODE, False)
+        proof = structs.replace(proof, decisions={**proof.decisions, **dict.fromkeys(refused, proven)})
+    return replace(
+        plan,
+        deliveries=tuple(each for each in plan.deliveries if each.destination not in refused),
+        verdicts={name: verdict if name in refused else told for name, told in plan.verdicts.items()},
+        proof=proof,
+    )
+
+
+def ended(
+    deliveries: Sequence[Delivery], keys: Sequence[Collection[str]], withdrawals: Mapping[str, datetime]
+) -> list[Settlement]:
+    """The ends of those deliveries whose person took consent back since it was collected."""
+    return [
+        Settlement(delivery, Outcome.WITHDRAWN, Reason.CONSENT_WITHDRAWN, attempted=False)
+        for delivery, person in zip(deliveries, keys, strict=True)
+        if is_withdrawn(delivery.event, delivery.destination, person, withdrawals)
+    ]

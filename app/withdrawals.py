@@ -1,0 +1,74 @@
+"""Keeps withdrawals, and asks for those of the persons in some events: one look-up for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+
+from app.model import Delivery, HashedEvent, HashedIdentity, Plan, Settlement
+from app.outbox.port import Memo, Memos
+from app.withdrawal import (
+    BOOK,
+    KEPT_FOR,
+    decode_instant,
+    denied,
+    encode_instant,
+    ended,
+    keys_of,
+    names_of,
+    person_keys,
+)
+
+
+class Withdrawals:
+    """The withdrawals of one store. `secret` is the store's own, so that its keys mean nothing elsewhere."""
+
+    def __init__(self, memos: Memos, secret: bytes) -> None:
+        self._memos = memos
+        self._secret = secret
+
+    async def keep(self, source: str, identity: HashedIdentity, destinations: Sequence[str], now: datetime) -> int:
+        """Keep a withdrawal durably, made now, for these destinations, or for all when none is named.
+
+        Returns how many keys of the person it goes by; zero when the identity names nobody, and then nothing is kept.
+        From the moment this returns no request is begun, by any process, that holds an event it stands against.
+
+        Raises: StoreUnavailable.
+        """
+        keys = list(person_keys(source, identity, self._secret))
+        names = [name for key in keys for name in (names_of(key, destinations)[1:] if destinations else [key])]
+        value, until = encode_instant(now), now + KEPT_FOR
+        if names:
+            await self._memos.keep_memos([Memo(BOOK, name, value, until) for name in names])
+        return len(keys)
+
+    async def deny(self, plans: Sequence[Plan]) -> Sequence[Plan]:
+        """The plans, in order, each without the destinations its person withdrew from.
+
+        Raises: StoreUnavailable.
+        """
+        queued = [plan for plan in plans if plan.deliveries]
+        destinations = {each.destination for plan in queued for each in plan.deliveries}
+        keys, found = await self._of([plan.event for plan in queued], destinations)
+        if not found:
+            return plans
+        persons = iter(keys)
+        return [denied(plan, next(persons), found) if plan.deliveries else plan for plan in plans]
+
+    async def end(self, deliveries: Sequence[Delivery]) -> Sequence[Settlement]:
+        """The ends of those deliveries that a withdrawal stands against.
+
+        Raises: StoreUnavailable.
+        """
+        destinations = {delivery.destination for delivery in deliveries}
+        keys, found = await self._of([delivery.event for delivery in deliveries], destinations)
+        return ended(deliveries, keys, found) if found else ()
+
+    async def _of(
+        self, events: Iterable[HashedEvent], destinations: Collection[str]
+    ) -> tuple[list[tuple[str, ...]], Mapping[str, datetime]]:
+        """The keys of each event's person, in order, and the withdrawals kept under any of them."""
+        keys = keys_of(events, self._secret)
+        names = {name for person in keys for key in person for name in names_of(key, destinations)}
+        kept = await self._memos.memos(BOOK, names) if names else {}
+        return keys, {name: decode_instant(value) for name, value in kept.items()}
