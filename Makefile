@@ -11,7 +11,7 @@ EXACT := app/consent/*,app/hashing/*,app/delivery/retry.py,app/gate.py,app/pipel
 .PHONY: help install run test check format unit chaos bench backlog live-alerts pictures lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
