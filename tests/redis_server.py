@@ -236,5 +236,10 @@ class RedisSentinel(RedisServer):
         """The URL of the master's first database, by way of this sentinel."""
         return f"redis+sentinel://127.0.0.1:{self.port}/main/0"
 
+    async def until_known(self) -> None:
+        """Return once it knows the master's replica."""
+        while "num-slaves\r\n$1\r\n1" not in self.command_text("SENTINEL", "MASTERS"):
+            await anyio.sleep(0.1)
+
     def _words(self) -> list[str]:
         return [self._binary, str(self._config), "--sentinel"]

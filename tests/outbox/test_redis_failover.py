@@ -141,11 +141,7 @@ class TestFailover(Bounded):
         try:
             for server in (master, replica, sentinel):
                 server.start()
-            while (
-                "main" not in (told := sentinel.command_text("SENTINEL", "MASTERS"))
-                or "num-slaves\r\n$1\r\n1" not in told
-            ):
-                await anyio.sleep(0.1)
+            await sentinel.until_known()
             store = await RedisStore.open(sentinel.url, now=clock.now, **WEAK)
             await store.accept([plan(f"ORD-{number}", ("meta",)) for number in range(20)])
             held = await store.claim("meta", 10, LEASE)

@@ -207,11 +207,7 @@ class TestRedisTopologies(Bounded):
         try:
             for server in (master, replica, sentinel):
                 server.start()
-            while (
-                "main" not in (told := sentinel.command_text("SENTINEL", "MASTERS"))
-                or "num-slaves\r\n$1\r\n1" not in told
-            ):
-                await anyio.sleep(0.1)
+            await sentinel.until_known()
             store = await RedisStore.open(sentinel.url, destinations=DESTINATIONS, now=clock.now)
             await self.go_through(store)
             while replica.command("DBSIZE") != master.command("DBSIZE"):

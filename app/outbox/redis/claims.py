@@ -128,6 +128,30 @@ def claim_item(delivery: Delivery) -> tuple[str, str, str, int]:
     return ticket.seq, delivery.destination, ticket.queue, int.from_bytes(delivery.token, "big")
 
 
+async def extend(link: Link, deliveries: Sequence[Delivery], lease: timedelta) -> Sequence[Delivery]:
+    """Move the ends of the leases; returns those still held, in order.
+
+    Raises:
+        StoreUnavailable: A server does not answer.
+    """
+    wanted: defaultdict[int, list[Delivery]] = defaultdict(list)
+    for delivery in deliveries:
+        wanted[delivery.key.partition].append(delivery)
+    lease_us = lease // _MICROSECOND
+    calls = [
+        Call("extend", partition, encode((lease_us, [claim_item(delivery) for delivery in those])))
+        for partition, those in wanted.items()
+    ]
+    replies = await link.all(calls, durable=True) if calls else []
+    held = {
+        id(delivery)
+        for those, reply in zip(wanted.values(), replies, strict=True)
+        for delivery, is_held in zip(those, reply, strict=True)
+        if is_held
+    }
+    return [delivery for delivery in deliveries if id(delivery) in held]
+
+
 class Ending(NamedTuple):
     """A settlement, encoded, and where it goes."""
 

@@ -1,49 +1,4 @@
-"""The Redis engine: `Outbox`, `Journal` and `IdStore` over one Redis or Valkey, for many processes.
-
-An event lies in the partition of its (source, event_id), what is known of a transaction in that of its (source,
-transaction). Every key of partition n begins with the tag `{c:n}`, so a script touches one slot:
-
-    {c:n}            hash: store (identity), seq (last event number), floor (the sweep has passed all up to it),
-                     touched; ib, in, tb, tn (how many buckets and fields the indexes have)
-    {c:n}:e:<seq>    the record of an event: counts of its pending and dead deliveries, accepted at, nonce, remembered
-                     until, the head (source, event name, id, transaction, occurrence, verdicts), then the end of each
-                     delivery that has ended: all the journal tells
-    {c:n}:b:<seq>    its body: the hashed event, and a lead per copy that queued something (id, money, budgets); gone
-                     with its last pending or dead delivery
-    {c:n}:k:<dest>   set: the queues of a lane (`shares.Queue`, as `plans.queue_text` writes one)
-    {c:n}:r:<dest> TAB <queue>    sorted set: pending deliveries by the instant they are ready
-    {c:n}:s:<dest>   hash: the pending ones that are not as new: token, claimed at, unsure since, attempts, unknown
-                     answers, why they are tried again
-    {c:n}:x:<dest>   sorted set: dead letters by the instant they died
-    {c:n}:l          sorted set: events the sweep had to leave behind, by the instant it looks at them again
-    {c:n}:o          hash: dest -> no number up to this one is in `s` there, for the age of the oldest
-    {c:n}:n          hash: the ledger; "dest TAB state TAB currency TAB what" -> deliveries (n), whole units (u),
-                     millionths (m); both money counts are exact to 9.2e18; state 6 counts the purged among the
-                     dead; "dest TAB 0 TAB TAB b" -> bytes of the hashed events pending there
-    {c:n}:i:<b>      hash of event ids: 8 bytes of digest -> numbers of the events under it; beside them what else the
-                     id is remembered for: {until, name} and whose it is, of a minted id; and the marks and states of
-                     its destinations too, of an event the journal forgot
-    {c:n}:t:<b>      hash of transactions: 8 bytes of digest -> source and the entries (name, occurrence, id, ...)
-    {c:n}:w:<digest> hash: the sides that reported an event, and what the pair was counted as; the server deletes it
-    {c:n}:wd         sorted set: pairs to be judged, by the instant they are due
-    {c:n}:wt         hash: what became of pairs, by day, source, event name, destination and verdict
-    {c:n}:c:<digest> the context of an order: until when, and the body; the server deletes it then
-    {c:n}:j:<day>:<part>    list: the proofs of consent decided that day (`proofs.py`); the server deletes it
-    {c:meta}         hash: schema version, partitions, store (identity), whole (every partition was made), kept secrets
-    {c:meta}:sources, {c:meta}:destinations    sets of names
-    {c:meta}:failovers    list: what was told again after the last failovers
-    {c:meta}:book    hash: the lane book, note by name
-    {c:meta}:due:<book>, {c:meta}:memos:<book>    the memos that are due at an instant (`memos.py`); others lie as
-                     contexts do
-
-`scripts/common.lua` has the bytes and what reads them, `records.py` the same for this side. The buckets of an index are
-hashes that Redis packs; it gets one more whenever they fill up. Claiming and settling touch the ready set, `s`, and a
-few bytes of the record: they do not unpack what does not change. What is told to one script only (`plans.py`,
-`pack_end`) is no part of the schema; of what is kept, readers ignore what a newer version put behind what they know.
-
-What expires is deleted by `sweep`, not by the server, since most of it must outlive its time while a delivery is
-pending. Instants are microseconds since the Unix epoch, by the server's own clock.
-"""
+"""The Redis engine: every port over one link. What lies where is told at the top of the package."""
 
 from __future__ import annotations
 
@@ -62,16 +17,17 @@ from app.outbox.port import PENDING, Backlog, DeadFilter, DeadLetter, DeadPage, 
 from app.outbox.recount import Recount
 from app.outbox.redis import accept, book, boot, claims, contexts, ids, journal, memos
 from app.outbox.redis import letters as dead
-from app.outbox.redis.claims import Claims, claim_item
+from app.outbox.redis.claims import Claims
 from app.outbox.redis.counts import ledger_of
-from app.outbox.redis.link import META, Call, Link, encode
+from app.outbox.redis.gauges import backlog, due_in_s
+from app.outbox.redis.link import META, Link
 from app.outbox.redis.nodes import nodes_of
 from app.outbox.redis.pairs import RedisPairs
-from app.outbox.redis.places import from_us
 from app.outbox.redis.proofs import RedisProofs
 from app.outbox.redis.recall import Recall
 from app.outbox.redis.recount import recount
 from app.outbox.redis.room import Room
+from app.outbox.redis.sweeping import Sweeper
 from app.outbox.redis.turns import Turns
 from app.outbox.redis.watch import PERIOD_S, Watch
 from app.outbox.room import NO_LIMITS, Limits, Waiting
@@ -81,12 +37,6 @@ T = TypeVar("T")
 _MICROSECOND = timedelta(microseconds=1)
 POLL_S = 0.2
 """How often another process's work is looked for while a lane waits."""
-SWEEP_EVENTS = 500
-"""How many events of a partition one call of the sweep's script looks at."""
-SWEEP_ROUNDS = 200
-"""How often one sweep calls it at most."""
-GAUGE_ROUNDS = 500
-"""How often the oldest is looked for at most; each looks at thousands of events that are settled."""
 EVENT_BYTES = 900
 """About what an event takes beside its body; only bridges the time until the server is asked again."""
 
@@ -104,7 +54,7 @@ class RedisStore:
         self._destinations: set[str] = set()
         self._sources: set[str] = set()
         self._size = 0
-        self._registry = ids.Sweep(link)
+        self._sweeper = Sweeper(link, retention)
         self._claims = Claims(link)
         self._recall = Recall()
         self._watch = Watch(link, self._recall)
@@ -260,22 +210,7 @@ class RedisStore:
 
     async def extend(self, deliveries: Sequence[Delivery], lease: timedelta) -> Sequence[Delivery]:
         """See `Outbox.extend`."""
-        wanted: defaultdict[int, list[Delivery]] = defaultdict(list)
-        for delivery in deliveries:
-            wanted[delivery.key.partition].append(delivery)
-        lease_us = lease // _MICROSECOND
-        calls = [
-            Call("extend", partition, encode((lease_us, [claim_item(delivery) for delivery in those])))
-            for partition, those in wanted.items()
-        ]
-        replies = await self._whole(self._link.all(calls, durable=True)) if calls else []
-        held = {
-            id(delivery)
-            for those, reply in zip(wanted.values(), replies, strict=True)
-            for delivery, is_held in zip(those, reply, strict=True)
-            if is_held
-        }
-        return [delivery for delivery in deliveries if id(delivery) in held]
+        return await self._whole(claims.extend(self._link, deliveries, lease))
 
     async def settle(self, settlements: Sequence[Settlement]) -> int:
         """See `Outbox.settle`."""
@@ -299,7 +234,7 @@ class RedisStore:
         loop = asyncio.get_running_loop()
         until = loop.time() + at_most.total_seconds()
         while (left := until - loop.time()) > 0:
-            due = await self._due_in(destination, paused)
+            due = await due_in_s(self._link, destination, paused)
             if due <= 0:
                 return
             try:
@@ -308,14 +243,6 @@ class RedisStore:
             except TimeoutError:
                 continue
             return
-
-    async def _due_in(self, destination: str, paused: Collection[str]) -> float:
-        """In how many seconds something is ready, as far as is known now; a server that is away has nothing."""
-        try:
-            replies = await self._link.everywhere("next", (destination, sorted(paused)))
-        except StoreUnavailable:
-            return float("inf")
-        return min((int(first) - int(now)) / 1e6 if first else float("inf") for now, first in replies)
 
     async def hasten(self, destination: str, limit: int) -> int:
         """See `Outbox.hasten`. The limit is shared by the partitions."""
@@ -334,24 +261,7 @@ class RedisStore:
 
     async def backlog(self) -> Mapping[str, Backlog]:
         """See `Outbox.backlog`."""
-        names = sorted(self._destinations)
-        payload = encode(names)
-        replies: list[Any] = [None] * self._link.partitions
-        asked = list(range(self._link.partitions))
-        for _ in range(GAUGE_ROUNDS):
-            told = await self._link.all([Call("gauge", partition, payload) for partition in asked])
-            for partition, reply in zip(asked, told, strict=True):
-                replies[partition] = reply
-            asked = [partition for partition in asked if any(replies[partition][3::4])]
-            if not asked:
-                break
-        backlog = {}
-        for position, name in enumerate(names):
-            rows = [reply[4 * position : 4 * position + 3] for reply in replies]
-            ready, every = sum(row[0] for row in rows), sum(row[1] for row in rows)
-            oldest = min((int(row[2]) for row in rows if row[2]), default=None)
-            backlog[name] = Backlog(ready, every - ready, None if oldest is None else from_us(oldest))
-        return backlog
+        return await backlog(self._link, self._destinations)
 
     async def dead_letters(
         self, which: DeadFilter, limit: int, after: str | None = None, *, is_brief: bool = False
@@ -372,20 +282,8 @@ class RedisStore:
         return await self._whole(dead.end(self._link, letters, is_replay=False))
 
     async def sweep(self) -> int:
-        """See `Outbox.sweep`. Looks at a bounded part of the store a call, in many short ones of the servers."""
-        return await self._whole(self._sweep())
-
-    async def _sweep(self) -> int:
-        payload = encode((SWEEP_EVENTS, self._retention // _MICROSECOND))
-        asked = list(range(self._link.partitions))
-        gone = 0
-        for _ in range(SWEEP_ROUNDS):
-            replies = await self._link.all([Call("sweep", partition, payload) for partition in asked])
-            gone += sum(reply[0] for reply in replies)
-            asked = [partition for partition, reply in zip(asked, replies, strict=True) if reply[1]]
-            if not asked:
-                break
-        return gone + await self._registry.run(int(self._retention.total_seconds()))
+        """See `Outbox.sweep`. Looks at a bounded part of the store a call."""
+        return await self._whole(self._sweeper.run())
 
     # --- LaneBook -------------------------------------------------------------------------------------------
 
@@ -464,7 +362,7 @@ class RedisStore:
             self._link.is_gone = identity != self._link.identity
         if self._link.is_gone:
             await self._reopen()
-            self._registry = ids.Sweep(self._link)
+            self._sweeper = Sweeper(self._link, self._retention)
             self._watch.forget()
             await self._learn()
             raise StoreVanished("the data of the store had vanished from the server: an empty one was begun")

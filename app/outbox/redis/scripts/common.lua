@@ -14,7 +14,7 @@ else
 end
 local input = cmsgpack.unpack(ARGV[3])
 
--- The key map at the top of `store.py` tells what these hold; `records.py` reads the same bytes.
+-- The key map at the top of the package tells what these hold; `records.py` reads the same bytes.
 local EVENT, BODY, READY, CLAIMS, DEADS, QUEUES = P .. ':e:', P .. ':b:', P .. ':r:', P .. ':s:', P .. ':x:', P .. ':k:'
 local OLDEST, COUNTS = P .. ':o', P .. ':n'
 -- pending, dead, accepted at, nonce, remembered until, size of the head that follows

@@ -1,0 +1,49 @@
+"""What waits, read from all partitions: how much, since when, and when the next is due."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from app.errors import StoreUnavailable
+from app.outbox.port import Backlog
+from app.outbox.redis.link import Call, Link, encode
+from app.outbox.redis.places import from_us
+
+ROUNDS = 500
+"""How often the oldest is looked for at most; each looks at thousands of events that are settled."""
+
+
+async def backlog(link: Link, destinations: Collection[str]) -> Mapping[str, Backlog]:
+    """What waits for each destination.
+
+    Raises:
+        StoreUnavailable: A server does not answer.
+    """
+    names = sorted(destinations)
+    payload = encode(names)
+    replies: list[Any] = [None] * link.partitions
+    asked = list(range(link.partitions))
+    for _ in range(ROUNDS):
+        told = await link.all([Call("gauge", partition, payload) for partition in asked])
+        for partition, reply in zip(asked, told, strict=True):
+            replies[partition] = reply
+        asked = [partition for partition in asked if any(replies[partition][3::4])]
+        if not asked:
+            break
+    return {name: _backlog([reply[4 * place : 4 * place + 3] for reply in replies]) for place, name in enumerate(names)}
+
+
+def _backlog(rows: list[tuple[int, int, bytes]]) -> Backlog:
+    ready, every = sum(row[0] for row in rows), sum(row[1] for row in rows)
+    oldest = min((int(row[2]) for row in rows if row[2]), default=None)
+    return Backlog(ready, every - ready, None if oldest is None else from_us(oldest))
+
+
+async def due_in_s(link: Link, destination: str, paused: Collection[str]) -> float:
+    """In how many seconds something is ready, as far as is known now; a server that is away has nothing."""
+    try:
+        replies = await link.everywhere("next", (destination, sorted(paused)))
+    except StoreUnavailable:
+        return float("inf")
+    return min((int(first) - int(now)) / 1e6 if first else float("inf") for now, first in replies)
