@@ -41,9 +41,18 @@ class Gateway:
     """One gateway, asked with one key. Use it as a context manager."""
 
     def __init__(
-        self, url: str, key: str | None, pause: Callable[[float], None] | None = None, *, persist_s: float = 0.0
+        self,
+        url: str,
+        key: str | None,
+        pause: Callable[[float], None] | None = None,
+        *,
+        persist_s: float = 0.0,
+        timeout_s: float = 60.0,
     ) -> None:
-        """`persist_s` is how long a gateway that is busy or away is asked again; 0: a few times, and only when busy."""
+        """`persist_s` is how long a gateway that is busy or away is asked again; 0: a few times, and only when busy.
+
+        `timeout_s` is how long one answer may take.
+        """
         if key is None or not key.strip():
             fail("an API key is needed: set CONVEY_KEY, or give --key", UNUSABLE)
         if not key.isascii() or not key.strip().isprintable():
@@ -56,7 +65,7 @@ class Gateway:
         self._client = httpx.Client(
             base_url=origin,
             headers={"authorization": f"Bearer {key.strip()}"},
-            timeout=httpx.Timeout(60.0, connect=5.0),
+            timeout=httpx.Timeout(timeout_s, connect=5.0),
             trust_env=origin.host not in _LOOPBACK,  # a proxy has no way to this machine's own loopback
         )
 

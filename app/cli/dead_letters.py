@@ -18,6 +18,8 @@ dead_letters_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 PATH = "/v1/dead-letters"
 STEP = 1000
+TIMEOUT_S = 600.0
+"""How long looking at every one of millions may take."""
 PATIENCE_S = 3600.0
 """How long a gateway without room for more is waited for at a stretch."""
 OK = frozenset({200})
@@ -73,7 +75,7 @@ def list_letters(
     which = _which(destination, reason, event_id, event_name, source, older_than, newer_than)
     letters: list[Any] = []
     try:
-        with Gateway(url, key) as gateway:
+        with Gateway(url, key, timeout_s=TIMEOUT_S) as gateway:
             query: dict[str, Any] = {**which, "summary": "true", "limit": max(1, min(limit, STEP))}
             answer = gateway.ask("GET", f"{PATH}?{urlencode(query)}", takes=OK)
             sums = _list(answer, "summary")
@@ -188,7 +190,7 @@ def _end(
         fail(f"say which to {verb}: --destination, --reason, --event-id, …, or --all", UNUSABLE)
     ended = 0
     try:
-        with Gateway(url, key) as gateway:
+        with Gateway(url, key, timeout_s=TIMEOUT_S) as gateway:
             meant = ask(gateway, {"dry_run": True})
             total = int(meant["deliveries"])
             if dry_run and as_json:

@@ -35,7 +35,7 @@ def ledger(
     Example: convey ledger --url http://127.0.0.1:8000
     """
     try:
-        with Gateway(url, key) as gateway:
+        with Gateway(url, key, timeout_s=600.0 if check else 60.0) as gateway:
             answer = gateway.ask("GET", f"/v1/ledger{'?check=true' if check else ''}", takes=frozenset({200}))
         rows = _rows(answer.get("destinations"))
         differences = _differences(answer) if check else []

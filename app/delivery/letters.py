@@ -21,6 +21,8 @@ from app.outbox.room import NO_LIMITS, Limits
 
 STEP = 250
 """How many dead letters one durable step ends: what everybody else waits for meanwhile."""
+LOOK = 1000
+"""How many are read at once where nothing is ended."""
 
 
 ROOM = Fraction(1, 2)
@@ -167,7 +169,7 @@ async def _walk(
     meant = replace(which, died_before=began if which.died_before is None else min(began, which.died_before))
     left = limit
     while left is None or left > 0:
-        page = await outbox.dead_letters(meant, STEP if left is None else min(STEP, left), place, is_brief=True)
+        page = await outbox.dead_letters(meant, LOOK if left is None else min(STEP, left), place, is_brief=True)
         place = page.after
         if left is not None:
             left -= len(page.letters)
