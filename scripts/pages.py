@@ -117,6 +117,7 @@ def api_page() -> str:
         "transaction, or the transaction has another id: nothing is queued) or `invalid` (see `errors`; its",
         "neighbours go through).",
         "Which answers to send again: 503 and network errors, with the same body. A repeat is recognised by its id.",
+        "`POST /v1/events?bulk=true` is for imports: its events go out in the bulk share, live ones first.",
         "Where no room is left, the 503 names the limit in `limit`: `disk`, `memory`, `store.max_bytes`,",
         "`store.max_waiting`, `destinations.<name>.max_waiting` or `destinations.<name>.max_waiting_bytes`. What was",
         "queued before is still answered, as a duplicate.",

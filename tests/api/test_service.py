@@ -36,6 +36,7 @@ from tests.api.support import (
     POSTER,
     READER,
     Service,
+    assert_silent,
     bearer,
     good,
     open_service,
@@ -669,3 +670,17 @@ async def test_the_worker_tells_of_a_ledger_that_is_wrong(service: Service, capl
         file.execute("UPDATE counts SET deliveries = 1 WHERE state = 'pending' AND deliveries = 3")
     await worker.check()
     assert value("convey_ledger_difference_deliveries", {"destination": "meta"}) == 0
+
+
+async def test_bulk_events_wait_as_such(service: Service) -> None:
+    assert (await service.post(good(1), params={"bulk": "true"})).status_code == 202
+    assert (await service.post(good(2), params={"bulk": "false"})).status_code == 202
+    with contextlib.closing(sqlite3.connect(service.folder / "convey.db", timeout=5)) as file:
+        rows = file.execute(
+            "SELECT e.event_id, q.bulk FROM deliveries AS d JOIN queues AS q ON q.id = d.queue "
+            "JOIN events AS e ON e.id = d.event"
+        ).fetchall()
+    assert set(rows) == {("purchase_ORD-1", 1), ("purchase_ORD-2", 0)}
+    wrong = await service.post(good(3), params={"bulk": MARK})
+    assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (400, "/bulk")
+    assert_silent(wrong)

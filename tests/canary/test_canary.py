@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from app.cli import app as cli
 from app.config import load
 from app.ingest import Ingest
 from app.logs import JsonFormatter, configure, wide_event
@@ -46,6 +48,7 @@ def test_nothing_raw_is_written_down_whatever_happens_to_it(tmp_path: Path) -> N
         stage.gateway.start()
 
         refuse(stage, flock)
+        outputs |= bring_in(stage, flock)
         accept(stage, flock)
         stage.wait_for_log("lane.state", len(PLATFORMS), state="parked")
         stage.scrape()
@@ -178,6 +181,9 @@ def refuse(stage: Stage, flock: Flock) -> None:
         client.ask(f"no purge by {name}", None, "DELETE", letters, source="admin", params={**asked, "dry_run": "true"})
         body = json.dumps({**asked, "dry_run": True})
         client.ask(f"no replay by {name}", None, "POST", f"{letters}/replay", source="admin", content=body)
+    bulk = {"bulk": flock.email("bulk")}
+    client.ask("bulk or not", 400, "POST", "/v1/events", content=good, params=bulk)
+    client.ask("check or not", 400, "GET", "/v1/ledger", params={"check": flock.email("check")})
     client.ask("no replay", 400, "POST", f"{letters}/replay", source="admin", content=flock.email("replay"))
     client.ask("no purge", 403, "DELETE", letters, params={"event_id": flock.email("purge")})
     for name in ("event_name", "rate_per_minute", "for", flock.email("pause")):
@@ -203,6 +209,32 @@ def refuse(stage: Stage, flock: Flock) -> None:
         client.send_raw(about, request.encode())
 
 
+def bring_in(stage: Stage, flock: Flock) -> dict[str, bytes]:
+    """Import files of what is taken and of what is not; what the command says and writes."""
+    folder = stage.folder / "imports"
+    folder.mkdir()
+    lines = [json.dumps(event) for _, event in [*flock.wrong_types(), *flock.personal_ids(), *flock.unusable()]]
+    (folder / "events.ndjson").write_text("\n".join([*lines, flock.email("no JSON in a file")]))
+    header = "event_name,event_time,transaction_id,user.email,custom_data.value,custom_data.currency"
+    rows = [
+        f"Purchase,{flock.word('time in a cell')},T-1,{flock.email('cell')},1,EUR",
+        f"Purchase,1,{flock.email('transaction in a cell')},x,{flock.word('amount in a cell')},{flock.word('money')}",
+        f"Purchase,1,T-3,{flock.email('a row too short')}",
+        f'Purchase,1,T-4,"{flock.email("stray quote")}"x,1,EUR',
+    ]
+    (folder / "rows.csv").write_text("\n".join([header, *rows]))
+    said: dict[str, bytes] = {}
+    for name in ("events.ndjson", "rows.csv"):
+        for options in (["--dry-run"], ["--set", f"user.phone={flock.phone('constant')}"]):
+            arguments = ["import", str(folder / name), "--url", stage.gateway.url, *options]
+            done = CliRunner().invoke(cli, arguments, env={"CONVEY_KEY": KEYS["shop"]})
+            assert done.exit_code == 1, done.output
+            said[f"answer of an import: {name} {options[0]}"] = done.output.encode()
+    written = [path for path in sorted(folder.iterdir()) if path.name not in {"events.ndjson", "rows.csv"}]
+    assert len(written) == 6  # errors of both runs, and the state
+    return said | {f"answer in {path.name}": path.read_bytes() for path in written}
+
+
 def look(stage: Stage) -> None:
     """Read everything the gateway tells about itself and about a few events."""
     ledger = stage.client.ask("ledger", 200, "GET", "/v1/ledger").json()["destinations"]
@@ -213,6 +245,7 @@ def look(stage: Stage) -> None:
             stage.client.ask(f"fate of {event_id}", 200, "GET", f"/v1/events/{event_id}")
     lanes = stage.client.ask("lanes", 200, "GET", "/v1/destinations", source="admin").json()["destinations"]
     assert [each["event_name"] for each in lanes["meta"]["paused_events"]] == ["Donate"]
+    stage.client.ask("a checked ledger", 200, "GET", "/v1/ledger", params={"check": "true"})
     params: dict[str, Any] = {"summary": "true", "limit": 1000}
     told = stage.client.ask("dead letters", 200, "GET", "/v1/dead-letters", source="admin", params=params).json()
     assert len(told["dead_letters"]) == sum(account["dead"] for account in ledger.values())
