@@ -8,6 +8,7 @@ exceeded by what the other processes accept within that second.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from app.dedup.port import IdKey
@@ -79,14 +80,18 @@ class Room:
         """Add what was just accepted."""
         if not self._bounds:
             return
-        waiting = dict(self.waiting)
+        numbers: Counter[str] = Counter()
+        sizes: Counter[str] = Counter()
         for item, answer in zip(items, answers, strict=True):
-            if answer.status is not Status.ACCEPTED:
-                continue
-            for planned in item.plan.deliveries:
-                kept = waiting.get(planned.destination, Waiting())
-                size = kept.bytes + len(item.encoded.basket) + DELIVERY_BYTES
-                waiting[planned.destination] = Waiting(kept.deliveries + 1, size)
+            if answer.status is Status.ACCEPTED:
+                size = len(item.encoded.basket) + DELIVERY_BYTES
+                for planned in item.plan.deliveries:
+                    numbers[planned.destination] += 1
+                    sizes[planned.destination] += size
+        waiting = dict(self.waiting)
+        for name, number in numbers.items():
+            kept = waiting.get(name, Waiting())
+            waiting[name] = Waiting(kept.deliveries + number, kept.bytes + sizes[name])
         self.waiting = waiting
 
     async def fit(self, plans: Sequence[Plan], full: Full) -> Sequence[Plan]:
@@ -96,7 +101,8 @@ class Room:
             StoreFull: One of them has to be refused, and with it all.
             StoreUnavailable: A server does not answer.
         """
-        return [await self._fitted(plan, full) for plan in plans]
+        first, *rest = plans  # most often the first is refused, and nobody needs to look at the others
+        return [await self._fitted(first, full), *await asyncio.gather(*(self._fitted(plan, full) for plan in rest))]
 
     async def _fitted(self, plan: Plan, full: Full) -> Plan:
         request = plan.id_request
