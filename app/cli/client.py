@@ -135,9 +135,17 @@ def _object(reply: httpx.Response) -> dict[str, Any] | None:
     return answer if isinstance(answer, dict) else None
 
 
+def _words(answer: dict[str, Any]) -> str:
+    """What a problem body says: its detail, or the errors it refers to."""
+    errors = answer.get("errors")
+    if isinstance(errors, list) and errors and all(isinstance(error, dict) for error in errors):
+        return "; ".join(f"{str(error.get('pointer', '')).lstrip('/')}: {error.get('detail')}" for error in errors[:5])
+    return str(answer.get("detail") or answer.get("title") or "")
+
+
 def _refusal(reply: httpx.Response) -> str:
     answer = _object(reply) or {}
-    words = printable(answer.get("detail") or answer.get("title") or "")[:300]
+    words = printable(_words(answer))[:500]
     hint = {
         401: "the gateway does not know this key",
         403: "this key may not do that",

@@ -160,3 +160,11 @@ def test_an_answer_that_is_no_dry_run(run, gateway, answer):
     done = _run(run, gateway, "purge", "--all", "--yes")
     assert done.exit_code == 1
     assert done.exception is None or isinstance(done.exception, SystemExit)
+
+
+def test_what_the_gateway_finds_wrong_is_told(run, gateway):
+    errors = [{"pointer": "/reason", "code": "invalid", "detail": "Input should be 'rejected_by_platform'"}]
+    gateway.script = [(400, {}, json.dumps({"detail": "see errors", "errors": errors}).encode())]
+    done = _run(run, gateway, "list", "--reason", "nonsense")
+    assert done.exit_code == 1
+    assert "reason: Input should be 'rejected_by_platform'" in done.stderr
