@@ -128,9 +128,9 @@ def _letter(row: tuple[Any, ...], which: DeadFilter, names: Mapping[int, str]) -
 
 
 def _told(connection: sqlite3.Connection, letter: DeadLetter) -> DeadLetter:
-    """The letter with what only its event says."""
-    (body,) = connection.execute("SELECT body FROM bodies WHERE event = ?", (letter.key[0],)).fetchone()
-    return replace(letter, event_time=decode_event(body).event_time)
+    """The letter with what only its event says; as it is where that was purged since the letter was found."""
+    row = connection.execute("SELECT body FROM bodies WHERE event = ?", (letter.key[0],)).fetchone()
+    return letter if row is None else replace(letter, event_time=decode_event(row[0]).event_time)
 
 
 def end(
