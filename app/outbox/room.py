@@ -1,8 +1,9 @@
 """How much may wait, what is full by now, and what that means for an event that comes. Pure.
 
-A limit is looked at before a request is taken, not while: a request is taken whole as long as there is room for one
-more delivery. So a limit is exceeded by no more than the events of one request (SQLite, which takes one after another),
-or of those that are taken at the same time (Redis). Nothing that was queued before is ever refused its answer.
+A limit is looked at before requests are taken, not while: a request is taken whole as long as there is room for one
+more delivery. So a limit is exceeded by no more than the events of one transaction (SQLite: those of one request, or
+500 of several), or of what all processes take within a second (Redis). Nothing that was queued before is ever refused
+its answer.
 """
 
 from __future__ import annotations

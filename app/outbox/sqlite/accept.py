@@ -114,10 +114,10 @@ class Acceptance:
         queues: Queues,
         next_event: Callable[[], int],
         now_us: int,
-        full: Callable[[Delta], Full],
+        full: Full,
         skipping: Collection[str],
     ) -> None:
-        """`full` says what has no room left, given what this transaction adds."""
+        """`full` is what has no room left at the beginning of the transaction."""
         self._connection = connection
         self._queues = queues
         self._lanes = lanes
@@ -151,9 +151,7 @@ class Acceptance:
         return answers
 
     def _take(self, call: Call) -> list[Accepted] | StoreFull:
-        full = self._full(self.delta)
-        if call.no_room is not None:
-            full = Full(call.no_room, full.destinations)
+        full = self._full if call.no_room is None else Full(call.no_room, self._full.destinations)
         items = call.items
         if full:
             try:

@@ -76,13 +76,10 @@ class Counts:
             self._waiting[lane] = Waiting(number, size + number * DELIVERY_BYTES)
         self._arriving: defaultdict[int, Waiting] = defaultdict(Waiting)
 
-    def waiting(self, lane: int, delta: Delta | None = None) -> Waiting:
-        """How much waits in a lane with what the open transaction changes, `delta` included."""
-        kept, more = self._waiting[lane], self._arriving[lane]
-        number, size = kept.deliveries + more.deliveries, kept.bytes + more.bytes
-        if delta is not None:
-            number, size = number + delta.waiting[lane], size + delta.waiting_bytes[lane]
-        return Waiting(number, size)
+    def waiting(self, lane: int) -> Waiting:
+        """How much waits in a lane, with what was written into the open transaction."""
+        kept, more = self._waiting[lane], self._arriving.get(lane)
+        return kept if more is None else Waiting(kept.deliveries + more.deliveries, kept.bytes + more.bytes)
 
     def write(self, connection: sqlite3.Connection, delta: Delta) -> None:
         """Put the counts as they are with `delta` into the open transaction."""

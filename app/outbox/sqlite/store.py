@@ -190,7 +190,7 @@ class SqliteStore:
             self._queues,
             self._next_event,
             to_us(self._now()),
-            self._full,
+            self._full(),
             self._limits.skipping,
         )
         answers = acceptance.run(calls)
@@ -204,8 +204,8 @@ class SqliteStore:
 
         return answers, after
 
-    def _full(self, delta: Delta | None = None) -> Full:
-        return self._limits.full({name: self._counts.waiting(lane, delta) for name, lane in self._lanes.items()})
+    def _full(self) -> Full:
+        return self._limits.full(self.waiting())
 
     def waiting(self) -> Mapping[str, Waiting]:
         """See `Store.waiting`."""
