@@ -60,8 +60,9 @@ chaos: $(VENV)/.dev  ## break many processes, Redis, a Sentinel group and a clus
 	@sh scripts/get_redis.sh >/dev/null || [ "$${CI:-}" != true ]
 	CONVEY_CHAOS=long $(BIN)/python -m pytest -n 0 -q tests/chaos
 
-bench: $(VENV)/.dev  ## CPU per event against a straight-line script, accept rate against an empty 202
+bench: $(VENV)/.dev  ## CPU per event against a straight-line script, accept rate against an empty 202, sick platforms
 	$(BIN)/python -m bench.run
+	$(BIN)/python -m bench.failing
 
 live-alerts: $(VENV)/.dev  ## make each alert fire in a Prometheus of our own; two minutes
 	@sh scripts/get_redis.sh >/dev/null

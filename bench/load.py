@@ -32,6 +32,7 @@ class Client(asyncio.Protocol):
         self._sent = 0.0
         self._transport: asyncio.Transport | None = None
         self.done = asyncio.get_running_loop().create_future()
+        self.idle: asyncio.Queue[Client] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -39,6 +40,12 @@ class Client(asyncio.Protocol):
     def start(self) -> None:
         """Post the first request."""
         self._next()
+
+    def post(self, request: bytes, due: float) -> None:
+        """Post one request that was due at `due`, from when its time counts; `idle` is told once it is answered."""
+        assert self._transport is not None
+        self._sent = due
+        self._transport.write(request)
 
     def _next(self) -> None:
         assert self._transport is not None
@@ -62,7 +69,15 @@ class Client(asyncio.Protocol):
         if not head.startswith(b"http/1.1 202") or b'"status":"invalid"' in body:
             self._faults.append(self._buffer[:2000])
         self._buffer = b""
-        self._next()
+        if self.idle is None:
+            self._next()
+        else:
+            self.idle.put_nowait(self)
+
+    def close(self) -> None:
+        """Close the connection."""
+        assert self._transport is not None
+        self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.done.set_result(None)
@@ -83,8 +98,26 @@ def requests_of(key: str, first: int, events: int, batch: int) -> list[bytes]:
     return made
 
 
-async def post(port: int, connections: int, requests: Sequence[bytes]) -> dict[str, object]:
-    """Post all of `requests` over `connections` connections; how long it took, as a whole and each."""
+async def at_rate(clients: Sequence[Client], requests: Sequence[bytes], rate: float) -> None:
+    """Post `rate` requests a second, whatever the answers take: one that has to wait for its turn has begun."""
+    idle: asyncio.Queue[Client] = asyncio.Queue()
+    for client in clients:
+        client.idle = idle
+        idle.put_nowait(client)
+    began = perf_counter()
+    for number, request in enumerate(requests):
+        due = began + number / rate
+        await asyncio.sleep(max(0.0, due - perf_counter()))
+        (await idle.get()).post(request, due)
+    for _ in clients:
+        (await idle.get()).close()
+
+
+async def post(port: int, connections: int, requests: Sequence[bytes], rate: float) -> dict[str, object]:
+    """Post all of `requests` over `connections` connections; how long it took, as a whole and each.
+
+    `rate` is how many to post a second; 0 posts the next as soon as the last is answered.
+    """
     loop = asyncio.get_running_loop()
     seconds: list[float] = []
     faults: list[bytes] = []
@@ -94,8 +127,11 @@ async def post(port: int, connections: int, requests: Sequence[bytes]) -> dict[s
         for _ in range(connections)
     ]
     began = perf_counter()
-    for client in clients:
-        client.start()
+    if rate:
+        await at_rate(clients, requests, rate)
+    else:
+        for client in clients:
+            client.start()
     await asyncio.gather(*(client.done for client in clients))
     elapsed = perf_counter() - began
     seconds.sort()
@@ -118,11 +154,12 @@ def main() -> None:
     parser.add_argument("--events", type=int, required=True)
     parser.add_argument("--batch", type=int, default=1, help="events in one request")
     parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--rate", type=int, default=0, help="requests a second; as fast as they are answered if 0")
     options = parser.parse_args()
     requests = requests_of(options.key, options.first, options.events, options.batch)
     print("ready", flush=True)
     sys.stdin.readline()
-    result = uvloop.run(post(options.port, options.connections, requests))
+    result = uvloop.run(post(options.port, options.connections, requests, options.rate))
     print(orjson.dumps(result).decode(), flush=True)
 
 

@@ -47,9 +47,9 @@ def cpu_seconds(pid: int) -> float:
 
 
 @contextlib.contextmanager
-def sink() -> Iterator[str]:
-    """The origin of a sink that runs until the block is left."""
-    process = python("bench.sink", stdout=subprocess.PIPE)
+def sink(mode: str = "ok") -> Iterator[str]:
+    """The origin of a sink that runs until the block is left and answers as `mode` says."""
+    process = python("bench.sink", mode, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         yield f"http://127.0.0.1:{int(process.stdout.readline())}"
@@ -145,8 +145,15 @@ def server(module: str, folder: Path, *arguments: str) -> Iterator[Server]:
 class Load:
     """A backend about to post orders; `go` lets it and tells how it went."""
 
-    def __init__(self, port: int, *, first: int, events: int, batch: int, connections: int) -> None:
-        numbers = {"port": port, "first": first, "events": events, "batch": batch, "connections": connections}
+    def __init__(self, port: int, *, first: int, events: int, batch: int, connections: int, rate: int = 0) -> None:
+        numbers = {
+            "port": port,
+            "first": first,
+            "events": events,
+            "batch": batch,
+            "connections": connections,
+            "rate": rate,
+        }
         arguments = [f"--{name}={value}" for name, value in numbers.items()]
         self._process = python("bench.load", f"--key={KEY}", *arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdout is not None

@@ -1,12 +1,14 @@
-"""A stand-in for the four platforms that does nothing but say yes: `python -m bench.sink`.
+"""A stand-in for the four platforms that does nothing but say yes: `python -m bench.sink [ok|500|hang]`.
 
-It prints its port, answers every POST as the platform of that path answers a success, and counts events. A process of
+It prints its port, answers every POST as the platform of that path answers a success, and counts events; or it answers
+each with a 500, or never. A process of
 its own, so that its CPU is nobody's.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import cast
 
 import orjson
@@ -41,8 +43,9 @@ def success(platform: str, events: int) -> bytes:
 class Sink(asyncio.Protocol):
     """One connection: requests with a Content-Length, one after another."""
 
-    def __init__(self, counts: dict[str, int]) -> None:
+    def __init__(self, counts: dict[str, int], mode: str) -> None:
         self._counts = counts
+        self._mode = mode
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
 
@@ -62,7 +65,10 @@ class Sink(asyncio.Protocol):
             body = bytes(self._buffer[end + 4 : stop])
             del self._buffer[:stop]
             method, path, _ = lines[0].split(" ")
-            self._transport.write(self._answer(method, path, body))
+            if method == "GET" or self._mode == "ok":
+                self._transport.write(self._answer(method, path, body))
+            elif self._mode == "500":
+                self._transport.write(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n")
 
     def _answer(self, method: str, path: str, body: bytes) -> bytes:
         if method == "GET":
@@ -76,13 +82,13 @@ class Sink(asyncio.Protocol):
         return head + answer
 
 
-async def serve() -> None:
+async def serve(mode: str) -> None:
     """Serve on a free port until killed."""
     counts = dict.fromkeys(("meta", "tiktok", "pinterest", "snapchat"), 0)
-    server = await asyncio.get_running_loop().create_server(lambda: Sink(counts), "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(lambda: Sink(counts, mode), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(serve())
+    uvloop.run(serve(sys.argv[1] if len(sys.argv) > 1 else "ok"))
