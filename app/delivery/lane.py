@@ -67,6 +67,7 @@ class Lane:
         self._pace = limits.start(config.max_items, config.max_in_flight)
         self._flow = Flow()
         self._is_untold = False
+        self._is_telling = False
         self._is_refused = False
         self._pauses = NOTHING
         self._shown = "running"
@@ -139,9 +140,9 @@ class Lane:
 
         Raises: StoreUnavailable; it is then told the next time.
         """
-        if not self._is_untold:
+        if not self._is_untold or self._is_telling:
             return
-        self._is_untold = False
+        self._is_untold, self._is_telling = False, True
         pace, is_refused, self._is_refused = self._pace, self._is_refused, False
 
         def step(flow: Flow | None) -> Flow:
@@ -153,6 +154,8 @@ class Lane:
         except StoreUnavailable:
             self._is_untold, self._is_refused = True, is_refused
             raise
+        finally:
+            self._is_telling = False
         if not self._is_untold:  # somebody may have found out more
             self._set_pace(flows.adopted(self._pace, flow, flow, self._config.credential))
         self._flow = flow
@@ -160,7 +163,7 @@ class Lane:
     def adopt(self) -> None:
         """Take over what the others wrote, unless this lane has news of its own."""
         self._pauses = self._board.read(f"pause/{self.name}", Pauses) or NOTHING
-        if not self._is_untold:
+        if not self._is_untold and not self._is_telling:
             self._learn(self._flow, self._board.read(f"flow/{self.name}", Flow) or Flow())
         self._show_state()
 
@@ -182,7 +185,7 @@ class Lane:
         flow = await self._change_flow(
             lambda flow: flows.begin_probe(flow or Flow(), self._board.worker, self._now(), lease)
         )
-        if not self._is_untold:
+        if not self._is_untold and not self._is_telling:
             self._learn(self._flow, flow)
         return flow.prober == self._board.worker or not flow.holds(self._config.credential)
 
