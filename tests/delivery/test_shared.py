@@ -75,6 +75,8 @@ async def test_one_worker_asks_for_all_and_all_go_on(setup: Setup) -> None:
     await setup.put(*range(9))
     async with two(setup) as lanes:
         await until(lambda: [lane.state for lane in lanes] == ["parked", "parked"])
+        progress = setup.progress
+        await until(lambda: setup.progress > progress + 30)  # a claim that was under way may still be sent
         await until(lambda: not any(lane.in_flight for lane in lanes))
         asked = len(setup.platform.batches)
         setup.clock.advance(timedelta(minutes=6))
