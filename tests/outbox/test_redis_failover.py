@@ -16,7 +16,7 @@ from app.model import Accepted
 from app.outbox.redis import RedisStore
 from app.outbox.redis.accept import Item
 from app.outbox.redis.recall import Recall
-from app.outbox.redis.watch import FAILOVERS
+from app.outbox.redis.watch import FAILOVERS, run_of
 from tests.factories import DESTINATIONS, START, FrozenClock, plan
 from tests.outbox.support import DAY, LEASE, Bounded, accept, claim_ids, counts, deliver_all, delivered, limit, settle
 from tests.redis_server import RedisCluster, RedisSentinel, RedisServer
@@ -245,3 +245,17 @@ class TestRecall:
         at[0] += 40
         recall.same_servers()
         assert (self.plans(recall), recall.unkept) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("told", "run"),
+    [
+        (b"# Server\r\nredis_version:7.0.15\r\nrun_id:ab12\r\ntcp_port:6379\r\n", b"ab12"),
+        ({"run_id": "ab12"}, b"ab12"),
+        (b"# Server\r\nredis_version:7.0.15\r\n", b""),
+        ({}, b""),
+    ],
+)
+def test_a_run_id_that_is_hidden_is_no_change(told: object, run: bytes) -> None:
+    """A managed service may show less than a server does."""
+    assert run_of(told) == run
