@@ -84,3 +84,22 @@ def test_what_is_no_backup_is_refused(gateway: Gateway, tmp_path: Path) -> None:
         assert told.returncode != 0
         assert "Traceback" not in told.stderr
     assert not gateway.database.exists()
+
+
+def test_a_store_is_restored_where_no_folder_is(gateway: Gateway, sandbox: Sandbox, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    gateway.start()
+    assert convey(gateway, "backup", copy).returncode == 0
+    database = tmp_path / "new" / "place" / "convey.db"
+    other = Gateway(tmp_path / "other", sandbox.url, store={"url": f"sqlite:///{database}"})
+    told = convey(other, "restore", tmp_path / "missing.db")
+    assert "there is no file" in told.stderr
+    assert not database.parent.exists()
+    told = convey(other, "restore", copy)
+    assert told.returncode == 0, told.stderr
+    assert database.is_file()
+    (tmp_path / "file").write_text("")
+    blocked = Gateway(tmp_path / "blocked", sandbox.url, store={"url": f"sqlite:///{tmp_path}/file/convey.db"})
+    told = convey(blocked, "restore", copy)
+    assert told.returncode != 0
+    assert "Traceback" not in told.stderr

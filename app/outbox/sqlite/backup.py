@@ -49,7 +49,13 @@ def restore(copy: Path, store: Path) -> tuple[int, datetime]:
 
     Raises: StoreMismatch when there is a store, or the file is no copy of one; StoreUnavailable when it cannot be done.
     """
-    lock = FileLock(store.with_name(store.name + ".lock"))  # nobody may be about to make one there
+    if not copy.is_file():
+        raise StoreUnavailable(f"there is no file {copy}")
+    try:
+        store.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(store.with_name(store.name + ".lock"))  # nobody may be about to make one there
+    except OSError as error:
+        raise StoreUnavailable(f"the store cannot be at {store}: {error.strerror}") from error
     try:
         if store.exists():
             raise StoreMismatch(f"{store} is there already: move it away first, and keep it")
