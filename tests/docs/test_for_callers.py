@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import httpx
 import pytest
 
 from tests.e2e.harness import KEY, Gateway, Order, orders, sandbox_running
+from tests.ops import tools
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "for-callers.md").read_text("utf-8")
 
@@ -110,12 +110,9 @@ def test_the_python_snippet(flaky: str) -> None:
 
 
 def test_the_node_snippet(flaky: str) -> None:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("no node on PATH")
     (order,) = orders("JS", 1)
     call = f"post({json.dumps(mixed(order))}, {json.dumps(flaky)}, {json.dumps(KEY)})"
     script = f"{snippet('node')}\n{call}.then((results) => console.log(JSON.stringify(results)));"
-    ran = subprocess.run([node, "-e", script], capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run([tools.find_node(), "-e", script], capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stderr
     assert [result["status"] for result in json.loads(ran.stdout)] == ["duplicate", "duplicate", "invalid"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,9 +68,8 @@ def test_the_strict_check_finds_a_misspelt_field() -> None:
 def crd_faults(objects: Sequence[Object]) -> list[str]:
     """What the published schemas of the custom resources say against these objects."""
     schemas = tools.find_crds()
-    node = shutil.which("node") or str(schemas.parent / "node" / "bin" / "node")
     checked = subprocess.run(
-        [node, str(tools.ROOT / "tests" / "ops" / "crds" / "check.mjs"), str(schemas)],
+        [tools.find_node(), str(tools.ROOT / "tests" / "ops" / "crds" / "check.mjs"), str(schemas)],
         input=json.dumps(objects), capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
     return checked.stdout.splitlines()

@@ -49,6 +49,17 @@ def missing(what: str) -> None:
     pytest.skip(words)
 
 
+def find_node() -> str:
+    """The path of a node: from PATH, else the one that came with the schemas. Without it as with the others."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    kept = cache / "convey" / "tools" / "node" / "bin" / "node"
+    found = shutil.which("node") or (str(kept) if os.access(kept, os.X_OK) else None)
+    if found is None:
+        missing("node")
+    assert found is not None
+    return found
+
+
 def run(tool: str, *arguments: str | Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     """What the tool made of it; the exit code is the caller's to judge."""
     command = [require(tool), *map(str, arguments)]
