@@ -61,7 +61,7 @@ class Watch:
 
     def forget(self) -> None:
         """The data had vanished and an empty store was begun: whatever the servers are, they lack everything."""
-        self._runs = dict.fromkeys(range(self._link.partitions), b"")
+        self._runs = dict.fromkeys(range(self._link.partitions), b"emptied")
 
     async def look(self) -> Retold | None:
         """Look at every server once; returns what had to be told again, if anything had.
