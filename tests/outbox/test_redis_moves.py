@@ -14,6 +14,7 @@ from app.errors import StoreUnavailable
 from app.outbox.redis import RedisStore
 from app.outbox.redis.link import tag
 from app.outbox.redis.nodes import _ClusterNodes
+from app.outbox.redis.watch import Watch
 from tests.chaos.proxy import TcpProxy
 from tests.factories import plan
 from tests.outbox.support import LEASE, Engine
@@ -74,6 +75,26 @@ async def test_more_calls_at_once_than_there_are_connections_wait_their_turn(own
     found = await asyncio.gather(*(store.event("purchase_ORD-1") for _ in range(400)))
     assert [len(states) for states in found] == [1] * 400
     await store.close()
+
+
+async def test_a_store_closes_although_a_cancellation_got_lost(
+    own: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking = asyncio.Event()
+
+    async def look(_watch: Watch) -> None:
+        if looking.is_set():
+            return
+        looking.set()
+        with contextlib.suppress(asyncio.CancelledError):  # as the driver does while it drops a connection
+            await asyncio.sleep(60)
+
+    store = await RedisStore.open(own.url, destinations=["meta"])
+    monkeypatch.setattr(Watch, "look", look)
+    await looking.wait()
+    closing = asyncio.create_task(store.close())
+    ended, _ = await asyncio.wait({closing}, timeout=20)
+    assert ended, "the store waits for ever for its watch to end"
 
 
 async def test_a_map_of_slots_that_is_out_of_date_is_read_again() -> None:
