@@ -12,7 +12,8 @@ from app.errors import Outcome, Reason, Status, StoreFull
 from app.model import Accepted, Plan, Verdict
 from app.outbox.port import DeadFilter
 from app.outbox.room import Bound, Limits
-from tests.factories import plan
+from tests.factories import START, plan
+from tests.outbox.contract_proofs import proven
 from tests.outbox.support import (
     Bounded,
     Engine,
@@ -136,6 +137,14 @@ class Filling(Bounded):
         assert await counts(store, "meta") == {"queued": 1, "pending": 1}
         only = await accept(store, plan("ORD-3", ("meta",)))
         assert (only.status, only.destinations["meta"]) == (Status.ACCEPTED, NONE_WAITS)
+
+    async def test_an_event_that_one_destination_skips_keeps_its_proof(self, harness: Any) -> None:
+        store = await harness.open(limits=Limits(None, {"meta": Bound(deliveries=1)}, frozenset({"meta"})))
+        await accept(store, proven("ORD-1"))
+        answer = await accept(store, proven("ORD-2"))
+        assert (answer.destinations["meta"], answer.destinations["tiktok"].outcome) == (NONE_WAITS, Outcome.QUEUED)
+        (kept,) = await store.proofs.of("purchase_ORD-2", "shop", START)
+        assert kept.proof == proven("ORD-2").proof
 
     async def test_what_was_skipped_is_queued_when_it_comes_again(self, harness: Any) -> None:
         store = await harness.open(limits=Limits(None, {"meta": Bound(deliveries=1)}, frozenset({"meta"})))

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import tempfile
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from contextlib import closing
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import anyio
 import pytest
 
+from app.dedup.pairs import tally_key
+from app.dedup.port import IdKey, JudgedPair, KeptContext
 from app.errors import Status, StoreFull, StoreMismatch, StoreUnavailable
+from app.outbox.port import Memo
 from app.outbox.sqlite import SqliteStore
 from tests.factories import DESTINATIONS, START, FrozenClock, plan
 from tests.outbox.contract import StoreContract
+from tests.outbox.contract_pairs import seen
 from tests.outbox.contract_proofs import proven
 from tests.outbox.contract_room import Filling
 from tests.outbox.model_based import store_machine
 from tests.outbox.sqlite_harness import SqliteHarness
 from tests.outbox.support import (
+    DAY,
+    HOUR,
     LEASE,
     LIMIT_S,
+    SECOND,
     BodyCount,
     Bounded,
     Engine,
@@ -280,3 +289,101 @@ async def test_an_export_begins_near_its_time_however_many_proofs_lie_before(tmp
     page = await store.proofs.page(start, start + timedelta(days=1), None, None)
     assert [each.event_id for each in page.proofs] == [f"purchase_ORD-35-{number}" for number in range(50)]
     await store.close()
+
+
+def _memo(number: int, until: datetime) -> Memo:
+    return Memo("book", f"name-{number}", b"value", until)
+
+
+def _context(number: int, until: datetime) -> KeptContext:
+    return KeptContext("shop", f"ORD-{number}", b"{}", until)
+
+
+async def _fill(store: SqliteStore, number: int) -> None:
+    """So many rows of everything the store forgets, all of `START`."""
+    await store.accept([proven(f"ORD-{each}", destinations=(), remember_for=DAY) for each in range(number)])
+    await store.keep_memos([_memo(each, START + DAY) for each in range(number)])
+    await store.keep_contexts([_context(each, START + DAY) for each in range(number)])
+    reports = [seen("meta", f"id-{each}") for each in range(number)]
+    await store.pairs.report(reports, START, START + DAY)
+    key = partial(IdKey, "shop", "Purchase")
+    await together(*(partial(store.mint, key(f"MINT-{each}"), f"minted-{each}", START + DAY) for each in range(number)))
+    judged = [
+        JudgedPair(pair, {tally_key("2026-11-20", "shop", "Purchase", "meta", f"{place}"): 1})
+        for place, pair in enumerate(await store.pairs.due_pairs(number))
+    ]
+    await store.pairs.count_pairs(judged)
+
+
+class Transactions:
+    """What a store's writing connection runs, and how many rows each of its transactions changed."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self.statements: set[str] = set()
+        self.changed: list[int] = []
+        self._connection = store._connection
+        self._before = self._connection.total_changes
+        self._connection.set_trace_callback(self._note)
+
+    def _note(self, statement: str) -> None:
+        if statement == "COMMIT":
+            self.changed.append(self._connection.total_changes - self._before)
+            self._before = self._connection.total_changes
+        elif statement.startswith(("SELECT", "DELETE")):
+            self.statements.add(statement)
+
+
+FORGOTTEN = ("events", "proofs", "memos", "contexts", "pairs", "sightings", "minted", "tallies")
+
+
+@pytest.mark.anyio
+async def test_one_sweep_forgets_whatever_is_due_in_short_transactions(tmp_path: Path) -> None:
+    clock = FrozenClock()
+    path = tmp_path / "convey.db"
+    store = await SqliteStore.open(
+        path, destinations=DESTINATIONS, now=clock.now, proof_retention=timedelta(days=30), synchronous="OFF"
+    )
+    await _fill(store, 2_600)
+    later = clock.advance(timedelta(days=401))
+    await accept(store, proven("ORD-young", at=later))
+    ran = Transactions(store)
+    assert await store.sweep() == 2 * 2_600
+    store._connection.set_trace_callback(None)
+    with closing(sqlite3.connect(path)) as connection:
+        left = {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in FORGOTTEN}
+        plans = {
+            statement: " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}"))
+            for statement in ran.statements
+        }
+    assert left == dict.fromkeys(FORGOTTEN, 0) | {"events": 1, "proofs": 1}
+    assert max(ran.changed) <= 2_000
+    walked = {told for told in plans.values() if re.search(r"SCAN (?!json_each)", told)}
+    assert {told for told in walked if told != "SCAN proofs"} == set()  # in the order of time, and LIMIT ends it
+    await store.close()
+
+
+@pytest.mark.anyio
+async def test_what_is_old_and_must_stay_does_not_hide_what_may_go(tmp_path: Path) -> None:
+    clock = FrozenClock()
+    store = await SqliteStore.open(tmp_path / "convey.db", destinations=DESTINATIONS, now=clock.now, synchronous="OFF")
+    await store.accept([plan(f"OLD-{each}", (), remember_for=90 * DAY) for each in range(2_600)])
+    await store.accept([plan(f"ORD-{each}", ()) for each in range(700)])
+    later = clock.advance(8 * DAY)
+    await store.accept([plan(f"NEW-{each}", (), accepted_at=later, remember_for=SECOND) for each in range(10)])
+    clock.advance(HOUR)
+    assert await store.sweep() == 700
+    assert await store.sweep() == 0
+    assert len(await store.event("purchase_OLD-0")) == 1
+    await store.close()
+
+
+@pytest.mark.anyio
+async def test_a_file_made_before_an_index_was_gets_it(tmp_path: Path) -> None:
+    clock = FrozenClock()
+    path = tmp_path / "convey.db"
+    await (await SqliteStore.open(path, destinations=DESTINATIONS, now=clock.now)).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP INDEX minted_until")
+    await (await SqliteStore.open(path, destinations=DESTINATIONS, now=clock.now)).close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'minted_until'").fetchone()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -171,7 +171,7 @@ class Acceptance:
         held = known.states if known is not None else {}
         fresh = {each.destination for each in item.plan.deliveries if self._lanes[each.destination] not in held}
         plan = full.fit(item.plan, fresh, self._skipping, is_new=known is None)
-        return item if plan is item.plan else Prepared(plan, item.body)
+        return item if plan is item.plan else replace(item, plan=plan)
 
     def _look_up_transactions(self, transactions: set[str]) -> None:
         if transactions:

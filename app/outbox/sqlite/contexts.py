@@ -28,6 +28,9 @@ def read(connection: sqlite3.Connection, source: str, transactions: Collection[s
     return {transaction: bytes(body) for transaction, body in rows}
 
 
-def forget(connection: sqlite3.Connection, now: int) -> int:
-    """Delete what has had its time; returns how many."""
-    return connection.execute("DELETE FROM contexts WHERE until <= ?", (now,)).rowcount
+def forget(connection: sqlite3.Connection, now: int, most: int) -> int:
+    """Delete at most so many of those that have had their time; returns how many."""
+    return connection.execute(
+        "DELETE FROM contexts WHERE (source, txn) IN (SELECT source, txn FROM contexts WHERE until <= ? LIMIT ?)",
+        (now, most),
+    ).rowcount

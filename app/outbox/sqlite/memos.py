@@ -53,6 +53,8 @@ def drop(connection: sqlite3.Connection, book: str, names: Collection[str]) -> N
     )
 
 
-def forget(connection: sqlite3.Connection, now: int) -> int:
-    """Delete what has had its time; returns how many."""
-    return connection.execute("DELETE FROM memos WHERE until <= ?", (now,)).rowcount
+def forget(connection: sqlite3.Connection, now: int, most: int) -> int:
+    """Delete at most so many of those that have had their time; returns how many."""
+    return connection.execute(
+        "DELETE FROM memos WHERE (book, name) IN (SELECT book, name FROM memos WHERE until <= ? LIMIT ?)", (now, most)
+    ).rowcount

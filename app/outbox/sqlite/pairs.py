@@ -10,13 +10,15 @@ from typing import Protocol, TypeVar
 
 import orjson
 
-from app.dedup.pairs import change, split_key
+from app.dedup.pairs import change
 from app.dedup.port import DuePair, JudgedPair, SideReport
 from app.outbox.sqlite.accept import to_us
 from app.outbox.sqlite.writer import GroupWriter
 
 T = TypeVar("T")
 TALLIES_KEPT = timedelta(days=400)
+SIDES_A_PAIR = 4
+"""How many sides a pair has, or fewer: what is deleted of more than that is deleted in several steps."""
 
 
 class Reader(Protocol):
@@ -141,11 +143,31 @@ def tallies(connection: sqlite3.Connection) -> Mapping[str, int]:
     return dict(connection.execute("SELECT key, number FROM tallies WHERE number <> 0").fetchall())
 
 
-def forget(connection: sqlite3.Connection, now: datetime) -> None:
-    """Delete pairs that have had their time, and the counts of days long past."""
+def forget(connection: sqlite3.Connection, now: int, most: int) -> tuple[int, bool]:
+    """Delete at most so many pairs that have had their time, with their sides; returns how many, and if more may be."""
+    old = [
+        pair
+        for (pair,) in connection.execute("SELECT id FROM pairs WHERE until <= ? ORDER BY until LIMIT ?", (now, most))
+    ]
+    if not old:
+        return 0, False
+    these = orjson.dumps(old).decode()
+    connection.execute(
+        "DELETE FROM sightings WHERE (pair, side) IN (SELECT pair, side FROM sightings "
+        "WHERE pair IN (SELECT value FROM json_each(?)) LIMIT ?)",
+        (these, SIDES_A_PAIR * most),
+    )
+    gone = connection.execute(
+        "DELETE FROM pairs WHERE id IN (SELECT value FROM json_each(?)) "
+        "AND NOT EXISTS (SELECT 1 FROM sightings WHERE pair = pairs.id)",
+        (these,),
+    ).rowcount
+    return gone, len(old) == most or gone < len(old)
+
+
+def forget_tallies(connection: sqlite3.Connection, now: datetime, most: int) -> int:
+    """Delete at most so many counts of days long past; returns how many. A key begins with its day."""
     before_day = (now - TALLIES_KEPT).date().isoformat()
-    due_us = (to_us(now),)
-    connection.execute("DELETE FROM sightings WHERE pair IN (SELECT id FROM pairs WHERE until <= ?)", due_us)
-    connection.execute("DELETE FROM pairs WHERE until <= ?", due_us)
-    old = [key for (key,) in connection.execute("SELECT key FROM tallies") if split_key(key)[0] < before_day]
-    connection.executemany("DELETE FROM tallies WHERE key = ?", [(key,) for key in old])
+    return connection.execute(
+        "DELETE FROM tallies WHERE key IN (SELECT key FROM tallies WHERE key < ? LIMIT ?)", (before_day, most)
+    ).rowcount

@@ -16,7 +16,6 @@ from app.proof import KeptProof, decode_proof
 if TYPE_CHECKING:
     from app.outbox.sqlite.pairs import Reader
 
-SWEEP_PROOFS = 2_000
 PAGE = 500
 CLOCK_LEEWAY = timedelta(minutes=5)
 """How far from the order of time a row may stand: a process plans before its turn at the writer comes."""
@@ -89,11 +88,10 @@ def keep(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
     connection.executemany("INSERT INTO proofs (source, event_name, event_id, body) VALUES (?, ?, ?, ?)", rows)
 
 
-def forget(connection: sqlite3.Connection, before: datetime) -> int:
-    """Delete the oldest proofs that were decided before then, a bounded number of them; returns how many."""
-    rows = connection.execute("SELECT id, body FROM proofs ORDER BY id LIMIT ?", (SWEEP_PROOFS,)).fetchall()
+def forget(connection: sqlite3.Connection, before: datetime, most: int) -> int:
+    """Delete the oldest proofs that were decided before then, at most so many; returns how many."""
     old = 0
-    for number, body in rows:
+    for number, body in connection.execute("SELECT id, body FROM proofs ORDER BY id LIMIT ?", (most,)):
         if decode_proof(body).decided_at >= before:
             break
         old = number

@@ -113,6 +113,7 @@ CREATE TABLE minted (
   PRIMARY KEY (txn, source, event_name, occurrence)
 ) WITHOUT ROWID;
 CREATE INDEX minted_by_id ON minted (event_id);
+CREATE INDEX minted_until ON minted (remember_until);
 CREATE TABLE contexts (
   source TEXT NOT NULL,
   txn TEXT NOT NULL,
@@ -188,3 +189,5 @@ def prepare(connection: sqlite3.Connection) -> None:
             f"the store has schema version {row[0]}, this version of Convey uses {VERSION}: "
             "start the version that wrote it, or move the file away"
         )
+    # A file made before there was this index.
+    connection.execute("CREATE INDEX IF NOT EXISTS minted_until ON minted (remember_until)")

@@ -14,8 +14,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, TypeVar
 
-import orjson
-
 from app.dedup.port import IdKey, KeptContext, MintedId
 from app.errors import Outcome, StoreFull, StoreMismatch, StoreUnavailable
 from app.model import Accepted, Delivery, Plan, Settlement, encode_event
@@ -39,6 +37,7 @@ from app.outbox.sqlite.counts import Counts, Delta
 from app.outbox.sqlite.files import FileLock, is_disk_low, is_same_file, refuse_network_file_system
 from app.outbox.sqlite.queues import Queues, next_ready
 from app.outbox.sqlite.recount import recount
+from app.outbox.sqlite.sweeping import Sweeper
 from app.outbox.sqlite.writer import GroupWriter
 from app.proof import encode_proof
 
@@ -47,7 +46,6 @@ Answers = tuple[Sequence[T], Callable[[], None] | None]
 
 WARM_EVENTS = 20_000
 """How many accepted events stay in memory for the claims that follow at once: about 30 MB at the most."""
-SWEEP_EVENTS = 2_000
 
 
 class SqliteStore:
@@ -68,8 +66,6 @@ class SqliteStore:
         self._lock = lock
         self._connection = connection
         self._now = now
-        self._journal_retention = journal_retention
-        self._proof_retention = proof_retention
         self._max_bytes = max_bytes
         self._limits = limits
         self._inode = path.stat().st_ino
@@ -80,13 +76,13 @@ class SqliteStore:
         self._queues = Queues(connection)
         (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()
         self._last_event = int(last)
-        self._swept_to = 0
         self._warm: dict[int, Warm] = {}
         self._wakes: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._peek = _connect(path, read_only=True)
         self._reader = _connect(path, read_only=True)
         self._read_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="convey-read")
         self._writer = GroupWriter(connection, self._committed, self._rolled_back)
+        self._sweeper = Sweeper(self._writer, now, journal_retention, proof_retention)
         self.pairs = pairs.SqlitePairs(self._writer, self._read, now)
         self.proofs = proofs.SqliteProofs(self._read)
 
@@ -347,47 +343,8 @@ class SqliteStore:
         return await self._read(lambda connection: queries.backlog(connection, self._lanes, to_us(self._now())))
 
     async def sweep(self) -> int:
-        """See `Outbox.sweep`. Looks at a bounded number of events a call, in the order of acceptance."""
-        return await self._writer.do(self._sweep, None)
-
-    def _sweep(self, connection: sqlite3.Connection, calls: Sequence[None]) -> Answers[int]:
-        now = to_us(self._now())
-        minted = connection.execute("DELETE FROM minted WHERE remember_until <= ?", (now,)).rowcount
-        contexts.forget(connection, now)
-        pairs.forget(connection, self._now())
-        proofs.forget(connection, self._now() - self._proof_retention)
-        memos.forget(connection, now)
-        seen = [
-            event
-            for (event,) in connection.execute(
-                "SELECT id FROM events WHERE id > ? ORDER BY id LIMIT ?", (self._swept_to, SWEEP_EVENTS)
-            )
-        ]
-        old = [
-            event
-            for (event,) in connection.execute(
-                "SELECT id FROM events AS e WHERE id IN (SELECT value FROM json_each(?)) AND remember_until <= ? "
-                "AND accepted_at <= ? AND NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.event = e.id "
-                "AND (d.state IN (0, 2) OR d.settled_at > ?))",
-                (
-                    orjson.dumps(seen).decode(),
-                    now,
-                    to_us(self._now() - self._journal_retention),
-                    to_us(self._now() - self._journal_retention),
-                ),
-            )
-        ]
-        these = (orjson.dumps(old).decode(),)
-        for table, column in (("deliveries", "event"), ("bodies", "event"), ("events", "id")):
-            connection.execute(
-                f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))",  # noqa: S608
-                these,
-            )
-
-        def after() -> None:
-            self._swept_to = seen[-1] if len(seen) == SWEEP_EVENTS else 0
-
-        return [minted + len(old)] * len(calls), after
+        """See `Outbox.sweep`. Short steps, a bounded number of them a call."""
+        return await self._sweeper.run()
 
     # --- dead letters ---------------------------------------------------------------------------------------
 
