@@ -21,12 +21,12 @@ from typing import Any, TypeVar
 from app.delivery.aftermath import adjusted, adjusting, judge, memos
 from app.delivery.retry import RetryPolicy, decide, gate, parked, released
 from app.delivery.sender import Progress, Sender
+from app.delivery.verdicts import Whole, detail_of, halves, parts, word_of
 from app.destinations.base import Destination, Precedent, Rate
 from app.errors import Outcome, Reason, StoreUnavailable
 from app.logs import wide_event
 from app.metrics import Metrics
 from app.model import (
-    Delivered,
     Delivery,
     HttpCall,
     HttpReply,
@@ -48,9 +48,6 @@ T = TypeVar("T")
 
 UNBUILDABLE_ATTEMPTS = 5
 STORE_PAUSE_S = 0.5
-
-Whole = Sequence[Result] | Split | Park | None
-"""The verdict on one request: a result per delivery, a word for the batch, or None when it never left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +169,7 @@ class Batch:
             return self._config.destination.build(deliveries, self._config.settings)
         except Exception as error:  # a fault of ours in one event: find it, spare the others
             if len(deliveries) > 1:
-                left, right = _halves(deliveries)
+                left, right = halves(deliveries)
                 return [*await self._build(left), *await self._build(right)]
             name = self._config.name
             log.error("delivery.build_failed", exc_info=error, extra={"fields": {"destination": name}})
@@ -206,7 +203,7 @@ class Batch:
         if verdict is None:
             await self._release(call.deliveries)
         elif isinstance(verdict, Split):
-            for part in _parts(call.deliveries, verdict):
+            for part in parts(call.deliveries, verdict):
                 for smaller in await self._build(part):
                     await self._deliver(smaller)
         elif isinstance(verdict, Park):
@@ -347,7 +344,7 @@ class Batch:
                 latency.observe((now - settlement.delivery.accepted_at).total_seconds())
 
     def _observe(self, call: HttpCall, reply: HttpReply | NoReply | None, verdict: Whole, seconds: float) -> None:
-        word = _word(verdict)
+        word = word_of(verdict)
         name, metrics = self._config.name, self._around.metrics
         metrics.attempts.labels(name, word).inc()
         metrics.attempt_duration.labels(name, word).observe(seconds)
@@ -358,45 +355,9 @@ class Batch:
             destination=name,
             verdict=word,
             code=reply.status if isinstance(reply, HttpReply) else None,
-            detail=_detail(verdict),
+            detail=detail_of(verdict),
             items=len(call.deliveries),
             body_bytes=len(call.body),
             duration_ms=round(seconds * 1000, 1),
             event_ids=[delivery.event_id for delivery in call.deliveries[:10]],
         )
-
-
-def _halves(deliveries: Sequence[Delivery]) -> tuple[Sequence[Delivery], Sequence[Delivery]]:
-    middle = (len(deliveries) + 1) // 2
-    return deliveries[:middle], deliveries[middle:]
-
-
-def _parts(deliveries: Sequence[Delivery], verdict: Split) -> Sequence[Sequence[Delivery]]:
-    """The batches to try instead: the rest without the named suspects and each of those alone, or two halves."""
-    suspects = sorted({position for position in verdict.suspects if 0 <= position < len(deliveries)})
-    if suspects and len(suspects) < len(deliveries):
-        rest = [delivery for position, delivery in enumerate(deliveries) if position not in suspects]
-        return [rest, *([deliveries[position]] for position in suspects)]
-    return _halves(deliveries)
-
-
-def _word(verdict: Whole) -> str:
-    """The verdict on a whole request, in the metrics' words."""
-    if verdict is None:
-        return "network"
-    if isinstance(verdict, Split):
-        return "split"
-    if isinstance(verdict, Park):
-        return "credentials"
-    delivered = sum(isinstance(result, Delivered) for result in verdict)
-    if delivered:
-        return "delivered" if delivered == len(verdict) else "partial"
-    first = next((result for result in verdict if isinstance(result, Retry)), None)
-    return str(first.reason) if first is not None else "rejected"
-
-
-def _detail(verdict: Whole) -> str | None:
-    """The first words of the platform, where it had any to say against the request."""
-    if verdict is None or isinstance(verdict, Split | Park):
-        return verdict.detail if verdict is not None else None
-    return next((result.detail for result in verdict if not isinstance(result, Delivered) and result.detail), None)

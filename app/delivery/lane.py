@@ -12,12 +12,13 @@ from datetime import datetime, timedelta
 
 from app.delivery import flow as flows
 from app.delivery import limits
-from app.delivery.batch import Batch, LaneConfig, Surroundings, Whole
+from app.delivery.batch import Batch, LaneConfig, Surroundings
 from app.delivery.board import Board, Budget
 from app.delivery.flow import Flow
 from app.delivery.inquiries import Inquirer
 from app.delivery.pauses import NOTHING, Pauses
 from app.delivery.sender import Sender
+from app.delivery.verdicts import Whole
 from app.destinations.base import Rate
 from app.errors import Reason, StoreUnavailable
 from app.logs import wide_event
