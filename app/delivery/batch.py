@@ -22,7 +22,7 @@ from app.delivery.aftermath import adjusted, adjusting, judge, memos
 from app.delivery.retry import RetryPolicy, decide, gate, parked, released
 from app.delivery.sender import Progress, Sender
 from app.delivery.verdicts import Whole, detail_of, halves, parts, word_of
-from app.destinations.base import Destination, Precedent, Rate
+from app.destinations.base import Adjustment, Destination, Precedent, Rate
 from app.errors import Outcome, Reason, StoreUnavailable
 from app.logs import wide_event
 from app.metrics import Metrics
@@ -48,6 +48,8 @@ T = TypeVar("T")
 
 UNBUILDABLE_ATTEMPTS = 5
 STORE_PAUSE_S = 0.5
+SEND_MARGIN = timedelta(seconds=2)
+"""What must be left of a lease beyond the time a send may take, for what comes before and after it on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class Batch:
         self._config = config
         self._around = around
         self._open = {delivery.key: delivery for delivery in deliveries}
-        self._held_until = deliveries[0].claimed_until
+        self._held_until = deliveries[0].claimed_until or around.now()
         self._precedents: dict[str, Precedent] = {}
         self._fruitless = 0
         self._most_fruitless = 2 * ceil(log2(len(deliveries) + 1)) + 2
@@ -117,23 +119,34 @@ class Batch:
     async def _hold_back(self) -> None:
         """Settle what adjusts a conversion that is not there, or not yet; the rest learns what is left of it."""
         adjustment = self._config.destination.adjustment
-        store, name = self._around.outbox, self._config.name
         for delivery in adjusting(tuple(self._open.values()), adjustment):
-            event = delivery.event
-            transaction = event.transaction or ""
-            # The journal first: a conversion that is delivered meanwhile is noted before it is settled.
-            siblings = await store.transaction(transaction, event.source)
-            memo = aftermath.adjust_name(event.source, transaction)
-            kept = await store.memos(aftermath.adjust_book(name), [memo])
-            precedent = aftermath.decode_precedent(kept[memo]) if memo in kept else None
             assert adjustment is not None
-            judged = judge(delivery, adjustment, siblings, precedent, self._around.now())
-            if isinstance(judged, Settlement):
-                await self._settle([judged])
-            elif precedent is not None:
-                taken_off = {**precedent.taken_off, delivery.event_id: event.custom_data.value}
-                self._precedents[delivery.event_id] = Precedent(precedent.money, taken_off)
-                self._open[delivery.key] = adjusted(delivery, judged)
+            await self._keep_leases()
+            if delivery.key not in self._open:
+                continue
+            try:
+                await self._adjust(delivery, adjustment)
+            except StoreUnavailable:  # cut short
+                raise
+            except Exception as error:  # a fault of ours in one event must not take the others down
+                await self._not_built(delivery, error)
+
+    async def _adjust(self, delivery: Delivery, adjustment: Adjustment[Any]) -> None:
+        store, name = self._around.outbox, self._config.name
+        event = delivery.event
+        transaction = event.transaction or ""
+        # The journal first: a conversion that is delivered meanwhile is noted before it is settled.
+        siblings = await self._kept(lambda: store.transaction(transaction, event.source))
+        memo = aftermath.adjust_name(event.source, transaction)
+        kept = await self._kept(lambda: store.memos(aftermath.adjust_book(name), [memo]))
+        precedent = aftermath.decode_precedent(kept[memo]) if memo in kept else None
+        judged = judge(delivery, adjustment, siblings, precedent, self._around.now())
+        if isinstance(judged, Settlement):
+            await self._settle([judged])
+        elif precedent is not None:
+            taken_off = {**precedent.taken_off, delivery.event_id: event.custom_data.value}
+            self._precedents[delivery.event_id] = Precedent(precedent.money, taken_off)
+            self._open[delivery.key] = adjusted(delivery, judged)
 
     async def _end_overdue(self) -> None:
         """End what has no time left: asked before every send, as taking a batch apart takes its own time."""
@@ -171,12 +184,16 @@ class Batch:
             if len(deliveries) > 1:
                 left, right = halves(deliveries)
                 return [*await self._build(left), *await self._build(right)]
-            name = self._config.name
-            log.error("delivery.build_failed", exc_info=error, extra={"fields": {"destination": name}})
-            detail = f"the request could not be built: {type(error).__name__}"
-            result = Retry(Reason.PLATFORM_ERROR, detail=detail, max_attempts=UNBUILDABLE_ATTEMPTS)
-            await self._conclude(deliveries, [result], self._around.now())
+            await self._not_built(deliveries[0], error)
             return ()
+
+    async def _not_built(self, delivery: Delivery, error: Exception) -> None:
+        """Put back what we could not make a request of, a few times: another version of Convey may be able to."""
+        name = self._config.name
+        log.error("delivery.build_failed", exc_info=error, extra={"fields": {"destination": name}})
+        detail = f"the request could not be built: {type(error).__name__}"
+        result = Retry(Reason.PLATFORM_ERROR, detail=detail, max_attempts=UNBUILDABLE_ATTEMPTS)
+        await self._conclude([delivery], [result], self._around.now())
 
     async def _deliver(self, call: HttpCall) -> None:
         """Send one call and settle its deliveries."""
@@ -185,10 +202,7 @@ class Batch:
         if around.abandoned.is_set():
             await self._release(call.deliveries)
             return
-        await self._keep_leases()
-        await self._end_overdue()
-        await self._end_withdrawn(call.deliveries)
-        ours = tuple(delivery for delivery in call.deliveries if delivery.key in self._open)
+        ours = await self._surely_ours(call.deliveries)
         if len(ours) < len(call.deliveries):
             for smaller in await self._build(ours):
                 await self._deliver(smaller)
@@ -211,6 +225,18 @@ class Batch:
         else:
             await self._conclude(call.deliveries, verdict, sent_at)
 
+    async def _surely_ours(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+        """Those of `deliveries` that may go now, and stay claimed for longer than a send may take.
+
+        The store may be away during any look-up, for longer than a lease: then all of it is asked again.
+        """
+        while True:
+            await self._keep_leases()
+            await self._end_overdue()
+            await self._end_withdrawn(deliveries)
+            if not self._open or self._is_held_for(self._config.timeout + SEND_MARGIN):
+                return tuple(delivery for delivery in deliveries if delivery.key in self._open)
+
     async def _permitted(self) -> None:
         """Return once one more request may go, or what is under way is to be cut short. The leases are kept."""
         permit, abandoned = self._around.permit, self._around.abandoned
@@ -226,11 +252,19 @@ class Batch:
     async def _keep_leases(self) -> None:
         """Make sure that the leases outlive the next send, those of the parts that wait for their turn as well."""
         config, around = self._config, self._around
-        if self._held_until is None or self._held_until - around.now() >= config.lease * 0.75:
+        if not self._open or self._is_held_for(max(config.lease * 0.75, config.timeout + SEND_MARGIN)):
             return
-        held = await self._kept(lambda: around.outbox.extend(tuple(self._open.values()), config.lease))
-        self._held_until = around.now() + config.lease
+
+        async def extend() -> tuple[datetime, Sequence[Delivery]]:
+            asked_at = around.now()  # the lease may have begun as early as that
+            return asked_at, await around.outbox.extend(tuple(self._open.values()), config.lease)
+
+        asked_at, held = await self._kept(extend)
+        self._held_until = asked_at + config.lease
         self._open = {delivery.key: delivery for delivery in held}
+
+    def _is_held_for(self, time_needed: timedelta) -> bool:
+        return self._held_until - self._around.now() >= time_needed
 
     async def _send(self, call: HttpCall, progress: Progress) -> HttpReply | NoReply | None:
         """The answer; None when the send was cut short before anything had left."""

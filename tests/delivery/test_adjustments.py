@@ -15,10 +15,12 @@ from app.destinations.base import Destination, Precedent
 from app.destinations.google.refunds import ADJUSTMENT, apply
 from app.errors import Outcome, Reason
 from app.model import Delivery, HashedEvent, HttpCall, Settlement
-from app.outbox.port import DeliveryState, EventState
-from tests.delivery.support import Setup, adapter, build, opened, until
+from app.outbox.aftermath import adjust_book, adjust_name
+from app.outbox.port import DeliveryState, EventState, Memo
+from tests.delivery.support import NAME, Setup, adapter, build, opened, until
+from tests.delivery.test_lane import Flaky
 from tests.destinations import support as s
-from tests.factories import START, FrozenClock, custom_data
+from tests.factories import START, FrozenClock, budget, custom_data
 
 pytestmark = pytest.mark.anyio
 
@@ -212,3 +214,46 @@ async def test_without_refunds_nothing_is_remembered(tmp_path: Any) -> None:
             await setup.settled(delivered=1)
         (rows,) = setup.store._connection.execute("SELECT count(*) FROM memos").fetchone()
         assert rows == 0
+
+
+@pytest.mark.parametrize("method", ["transaction", "memos"])
+async def test_a_store_that_is_away_while_a_refund_is_looked_at_is_waited_for(tmp_path: Any, method: str) -> None:
+    """Nothing was sent: no lease may run out on it, as that counts as an attempt whose end nobody knows."""
+    clock, values = FrozenClock(START), Values()
+    async with opened(tmp_path, clock) as setup:
+        setup.outbox = Flaky(setup.store)
+        setup.outbox.failing = {method}
+        await setup.put("ORD-2", budget_of=budget(repeat_for=timedelta(0)))
+        await put(setup, "Refund", "30")
+        async with setup.running(destination=values.destination, settings=SETTINGS):
+            await until(lambda: bool(setup.outbox.failed))
+            setup.outbox.failing = set()
+            await setup.settled(delivered=1, dead=1)
+
+
+@pytest.mark.parametrize("fault", ["precedent", "apply"])
+async def test_a_refund_that_cannot_be_made_takes_nobody_with_it(tmp_path: Any, fault: str) -> None:
+    clock, values = FrozenClock(START), Values()
+
+    def broken(*_: Any) -> HashedEvent:
+        raise ValueError("zq7x in an event")
+
+    destination = values.destination
+    async with opened(tmp_path, clock) as setup:
+        await put(setup, "Purchase", "129.90")
+        async with setup.running(destination=destination, settings=SETTINGS):
+            await setup.settled(delivered=1)
+        if fault == "apply":
+            destination = dataclasses.replace(destination, adjustment=dataclasses.replace(ADJUSTMENT, apply=broken))
+        else:
+            name = adjust_name("shop", "ORD-1")
+            await setup.store.keep_memos([Memo(adjust_book(NAME), name, b"zq7x", START + timedelta(days=9))])
+        refund_id = await put(setup, "Refund", "30")
+        (other,) = await setup.put("ORD-2")
+        async with setup.running(destination=destination, settings=SETTINGS):
+            await setup.settled(delivered=2, pending=1)
+        state = await setup.state(refund_id)
+        assert (state.outcome, state.reason) == (Outcome.RETRYING, Reason.PLATFORM_ERROR)
+        assert "could not be built" in state.reason_detail
+        assert "zq7x" not in state.reason_detail
+        assert values.sent[-1][0] == other

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,9 @@ import httpx
 import pytest
 
 from app.errors import Reason
-from tests.delivery.support import LEASE, SECOND, Answer, Setup, adapter, build_each, ids, until
+from app.model import Delivery
+from app.withdrawals import Withdrawals
+from tests.delivery.support import LEASE, NAME, SECOND, Answer, Setup, adapter, build_each, ids, until
 from tests.delivery.test_lane import Flaky
 from tests.factories import START, budget
 
@@ -69,3 +72,41 @@ async def test_a_store_that_cannot_be_looked_into_is_waited_for(setup: Setup) ->
             await setup.settled(delivered=1)
     finally:
         setup.store._peek = peek
+
+
+async def test_what_somebody_else_claimed_while_the_store_was_away_is_not_sent(setup: Setup) -> None:
+    """The last look-up before a send may take longer than the lease."""
+    away = Flaky(setup.store)
+    away.failing = {"memos"}
+    setup.withdrawals = Withdrawals(away, b"a secret of the store")
+    await setup.put(0, 1, budget_of=budget(repeat_for=timedelta(0)))
+    async with setup.running() as lane:
+        await until(lambda: bool(away.failed))
+        setup.clock.advance(LEASE + SECOND)
+        (theirs,) = await setup.store.claim(NAME, 1, LEASE)
+        away.failing = set()
+        await until(lambda: bool(setup.platform.batches) and not lane._batches)
+    assert theirs.event_id not in setup.platform.asked
+    assert len(setup.platform.batches) == 1
+
+
+async def test_a_lease_whose_answer_came_late_is_no_longer_than_it_is(setup: Setup) -> None:
+    await setup.put(0, 1)
+    extend, stolen = setup.store.extend, list[Delivery]()
+    delays = [LEASE / 2 + SECOND]
+
+    async def slowly_extended(deliveries: Sequence[Delivery], lease: timedelta) -> Sequence[Delivery]:
+        held = await extend(deliveries, lease)
+        setup.clock.advance(delays.pop() if delays else timedelta(0))
+        return held
+
+    async def slowly(_: list[str]) -> Answer:
+        setup.clock.advance(10 * SECOND)
+        stolen.extend(await setup.store.claim(NAME, 2, LEASE))
+        return {}
+
+    setup.store.extend = slowly_extended  # type: ignore[method-assign]
+    setup.platform.answer = slowly
+    async with setup.running(destination=adapter(build_each)):
+        await until(lambda: len(setup.platform.batches) == 2)
+    assert (stolen, delays) == ([], [])
