@@ -13,7 +13,6 @@ from app.consent.jurisdiction import Place, Regime, in_country, place, settle
 from app.consent.needs import ConsentNeeds, ConsentOptions
 from app.consent.policy import ConsentDecision, decide
 from app.consent.signals import ConsentSignals, read_signals, states_of
-from app.consent.tcf import CLOCK_LEEWAY
 from app.errors import Outcome
 from app.hashing.places import country
 from app.model import ConsentFacts, Verdict, Warn
@@ -42,7 +41,7 @@ def _collected_at(event: Event, now: datetime) -> datetime | Malformed | None:
     if event.consent.collected_at is None:
         return None
     instant = facts.instant(event.consent.collected_at)
-    if instant is None or instant > now + CLOCK_LEEWAY:
+    if instant is None or instant > now + facts.CLOCK_TOLERANCE:
         return Malformed(Code.COLLECTED_AT_MALFORMED)
     return instant
 

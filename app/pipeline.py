@@ -47,6 +47,7 @@ from app.model import (
     canonical_bytes,
 )
 from app.wire import Event
+from app.withdrawal import PERSON_FORMS
 
 TWIN_SOURCES = frozenset({"website", "app"})
 """Action sources in which a pixel or an app SDK reports the same event from the shopper's side."""
@@ -97,8 +98,8 @@ class SourcePolicy:
 
     @property
     def forms(self) -> frozenset[Form]:
-        """The named forms of the identity that some routed destination needs."""
-        return frozenset().union(*(route.destination.needs for route in self.routes if route.is_routed))
+        """The named forms of the identity that some routed destination needs, and those a withdrawal may name it by."""
+        return frozenset(PERSON_FORMS).union(*(route.destination.needs for route in self.routes if route.is_routed))
 
 
 def plan(event: Event, policy: SourcePolicy, forms: frozenset[Form], now: datetime) -> Plan:
@@ -159,7 +160,7 @@ def plan(event: Event, policy: SourcePolicy, forms: frozenset[Form], now: dateti
         app=_app_data(event, warnings),
         is_test=is_test(event),
         test_codes=event.test_event_codes or {},
-        consent=_consent_facts(policy, gates, given.signals.collected_at),
+        consent=_consent_facts(policy, gates, given.signals.collected_at, now),
         place=str(given.place) if given.place and any(gate.limited for gate in gates.values()) else None,
     )
     warnings += _advice(hashed, transaction, event.event_id is not None)
@@ -295,7 +296,7 @@ def _has_test_mode(event: Event, route: Route) -> bool:
 
 
 def _consent_facts(
-    policy: SourcePolicy, gates: Mapping[str, ConsentDecision], collected_at: datetime | Malformed | None
+    policy: SourcePolicy, gates: Mapping[str, ConsentDecision], collected_at: datetime | Malformed | None, now: datetime
 ) -> ConsentFacts:
     """What a platform that asks for consent states is told: the strictest of what was decided for such platforms."""
     told = strictest(
@@ -305,7 +306,8 @@ def _consent_facts(
             if route.destination.has_consent_states and gates[route.name].outcome is Outcome.QUEUED
         ]
     )
-    return msgspec.structs.replace(told, collected_at=collected_at if isinstance(collected_at, datetime) else None)
+    at = min(collected_at, now) if isinstance(collected_at, datetime) else None
+    return msgspec.structs.replace(told, collected_at=at)
 
 
 _TOO_LATE = Warn(

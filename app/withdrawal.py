@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from msgspec import structs
 
+from app.consent.codes import Code
 from app.errors import Outcome, Reason
 from app.model import Delivery, Form, HashedEvent, HashedIdentity, Plan, Settlement, Verdict
 from app.proof import ProvenDecision
@@ -29,7 +30,6 @@ PERSON_FORMS = (
 """The forms a person is known by: what names one person and no other."""
 
 BOOK = "withdrawn"
-CODE = "WITHDRAWN"
 KEPT_FOR = timedelta(days=400)
 """How long a withdrawal stands: past every age at which a platform takes an event, dead letters replayed included."""
 
@@ -42,6 +42,11 @@ def encode_instant(at: datetime) -> bytes:
 def decode_instant(value: bytes) -> datetime:
     """The instant in `value`, as `encode_instant` wrote it."""
     return datetime.fromisoformat(value.decode())
+
+
+def mark_of(key: str) -> str:
+    """What says that there is a withdrawal of this person, for whatever: the one name asked for in most events."""
+    return f"{key}?"
 
 
 def names_of(key: str, destinations: Collection[str]) -> list[str]:
@@ -81,10 +86,10 @@ def denied(plan: Plan, keys: Collection[str], withdrawals: Mapping[str, datetime
     }
     if not refused:
         return plan
-    verdict = Verdict(Outcome.DENIED, Reason.CONSENT_WITHDRAWN, CODE)
+    verdict = Verdict(Outcome.DENIED, Reason.CONSENT_WITHDRAWN, Code.CONSENT_WITHDRAWN)
     proof = plan.proof
     if proof is not None:
-        proven = ProvenDecision(Outcome.DENIED, Reason.CONSENT_WITHDRAWN, CODE, False)
+        proven = ProvenDecision(Outcome.DENIED, Reason.CONSENT_WITHDRAWN, Code.CONSENT_WITHDRAWN, False)
         proof = structs.replace(proof, decisions={**proof.decisions, **dict.fromkeys(refused, proven)})
     return replace(
         plan,

@@ -15,6 +15,7 @@ from app.withdrawal import (
     encode_instant,
     ended,
     keys_of,
+    mark_of,
     names_of,
     person_keys,
 )
@@ -38,6 +39,7 @@ class Withdrawals:
         keys = list(person_keys(source, identity, self._secret))
         names = [name for key in keys for name in (names_of(key, destinations)[1:] if destinations else [key])]
         value, until = encode_instant(now), now + KEPT_FOR
+        names += [mark_of(key) for key in keys]
         if names:
             await self._memos.keep_memos([Memo(BOOK, name, value, until) for name in names])
         return len(keys)
@@ -69,6 +71,10 @@ class Withdrawals:
     ) -> tuple[list[tuple[str, ...]], Mapping[str, datetime]]:
         """The keys of each event's person, in order, and the withdrawals kept under any of them."""
         keys = keys_of(events, self._secret)
-        names = {name for person in keys for key in person for name in names_of(key, destinations)}
-        kept = await self._memos.memos(BOOK, names) if names else {}
+        marks = {mark_of(key): key for person in keys for key in person}
+        marked = await self._memos.memos(BOOK, marks.keys()) if marks else {}
+        if not marked:
+            return keys, {}
+        names = {name for mark in marked for name in names_of(marks[mark], destinations)}
+        kept = await self._memos.memos(BOOK, names)
         return keys, {name: decode_instant(value) for name, value in kept.items()}

@@ -132,6 +132,7 @@ async def _explained(request: Request, principal: Principal, item: Parsed) -> Ma
         planned = plan(item.event, policy, policy.forms, state.now())
     except InvalidEvent as error:
         return _refusal(item.warnings, error.faults)
+    (planned,) = await state.withdrawals.deny([planned])
     known = await _known(planned, state.ids, state.journal)
     return _explanation(planned, explain(planned, policy, known), (*item.warnings, *planned.warnings))
 

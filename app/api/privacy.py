@@ -9,9 +9,10 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.api.bodies import body_of, json_response, read_json
+from app.api.events import WarningBody
 from app.api.guards import authorise
 from app.api.parse import faults_of
-from app.api.problems import Problem
+from app.api.problems import Problem, fault_json
 from app.errors import Fault
 from app.hashing.identity import hash_identity
 from app.model import HashedIdentity
@@ -50,6 +51,7 @@ class WithdrawalBody(BaseModel):
     destinations: list[str] = Field(description="What it stands against.")
     in_flight_until: str = Field(description="A request that was under way at that instant has ended by then.")
     kept_until: str
+    warnings: list[WarningBody] = Field(description="Identifiers that could not be used.")
 
 
 @router.post(
@@ -86,12 +88,14 @@ async def withdraw(request: Request) -> Response:
         raise Problem("invalid_parameter", "see errors", errors=faults)
     withdrawals: Withdrawals = request.app.state.withdrawals
     await withdrawals.keep(principal.source, identity, asked.destinations or (), now)
+    done: datetime = request.app.state.now()
     return json_response(
         {
             "withdrawn_at": now,
             "destinations": asked.destinations or known,
-            "in_flight_until": now + request.app.state.longest_send,
+            "in_flight_until": done + request.app.state.longest_send,
             "kept_until": now + KEPT_FOR,
+            "warnings": [fault_json(fault) for fault in told],
         }
     )
 

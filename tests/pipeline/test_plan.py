@@ -20,6 +20,7 @@ from app.errors import INGEST_OUTCOMES, REASONS, InvalidEvent, Outcome, Reason
 from app.model import ConsentFacts, Form, HashedEvent, HashedIdentity, Plan, Warn, encode_event
 from app.proof import ConsentProof, ProvenDecision
 from app.wire import Event
+from app.withdrawal import PERSON_FORMS
 from tests.factories import START
 from tests.pipeline.support import ALLOWED, WINDOW, admit_all, decisions, planned, policy, real_routes, route, wire
 
@@ -492,8 +493,8 @@ def test_only_the_forms_that_some_routed_destination_needs_are_kept() -> None:
     two = route("two", needs=frozenset({Form.CITY}))
     unused = route("three", needs=frozenset({Form.ZIP}), is_routed=False)
     source = policy(one, two, unused)
-    assert source.forms == {Form.EMAIL, Form.CITY}
-    assert set(planned(source, user=PERSON).event.identity.digests) == {Form.EMAIL, Form.CITY}
+    assert source.forms == {Form.EMAIL, Form.CITY, *PERSON_FORMS}
+    assert set(planned(source, user=PERSON).event.identity.digests) == {Form.EMAIL, Form.CITY, *PERSON_FORMS}
 
 
 def test_denied_everywhere_keeps_no_identity() -> None:
@@ -587,9 +588,9 @@ def test_the_strictest_consent_of_the_platforms_that_ask_for_it_travels_with_the
 ) -> None:
     source = policy(route("one", has_consent_states=True), route("two", has_consent_states=True), route("three"))
     gates = {"one": facts_of(*one), "two": facts_of(*two), "three": facts_of(False, False)}
-    assert pipeline._consent_facts(source, gates, None) == ConsentFacts(*told)
+    assert pipeline._consent_facts(source, gates, None, START) == ConsentFacts(*told)
     gates["two"] = ConsentDecision(Outcome.DENIED, Reason.CONSENT_MISSING, facts=ConsentFacts(False, False))
-    assert pipeline._consent_facts(source, gates, None) == ConsentFacts(*one)
+    assert pipeline._consent_facts(source, gates, None, START) == ConsentFacts(*one)
 
 
 def test_only_a_platform_that_asks_is_told_and_an_id_does_not_depend_on_it() -> None:

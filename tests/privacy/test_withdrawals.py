@@ -56,12 +56,13 @@ async def test_what_comes_later_is_denied_everywhere(service: Service) -> None:
         "destinations": ["meta", "tiktok", "pinterest", "snapchat"],
         "in_flight_until": "2026-11-20T12:00:10+00:00",
         "kept_until": "2027-12-25T12:00:00+00:00",
+        "warnings": told["warnings"],
     }
     assert set((await outcomes(service, janes("WD-1"))).values()) == {("denied", "consent_withdrawn")}
     assert set((await outcomes(service, fresh())).values()) == {("queued", None)}
     state = await service.state("purchase_ORD-WD-1")
     assert state["destinations"]["meta"]["reason"] == "consent_withdrawn"
-    assert state["destinations"]["meta"]["reason_detail"] == "WITHDRAWN"
+    assert state["destinations"]["meta"]["reason_detail"] == "CONSENT_WITHDRAWN"
 
 
 async def test_only_the_destinations_that_are_named(service: Service) -> None:
@@ -106,6 +107,51 @@ async def test_any_strong_identifier_names_the_person(service: Service, user: di
     document = janes("WD-4")
     document["user"] |= {"phone": "(415) 555-2671", "phone_country": "US", "external_id": "cust-991"}
     assert set((await outcomes(service, document)).values()) == {("denied", "consent_withdrawn")}
+
+
+@pytest.mark.parametrize(
+    ("identified", "withdrawn"),
+    [
+        ({"external_id": "cust-991"}, {"external_id": "cust-991"}),
+        ({"email": hashlib.sha256(b"janedoe@gmail.com").hexdigest()}, {"email": "Jane.Doe@gmail.com"}),
+        ({"email": hashlib.sha256(b"jane.doe@gmail.com").hexdigest()}, {"email": "Jane.Doe@gmail.com"}),
+        ({"phone": hashlib.sha256(b"14155552671").hexdigest()}, {"phone": "+1 415 555 2671"}),
+        ({"phone": hashlib.sha256(b"+14155552671").hexdigest()}, {"phone": "+1 415 555 2671"}),
+        ({"phone": "+1 415 555 2671"}, {"phone": hashlib.sha256(b"14155552671").hexdigest()}),
+    ],
+)
+@pytest.mark.parametrize("destination", ["meta", "tiktok"])
+async def test_a_person_is_known_in_whatever_form_the_shop_hashed(
+    service: Service, identified: dict[str, Any], withdrawn: dict[str, Any], destination: str
+) -> None:
+    await withdraw(service, withdrawn)
+    document = good(
+        "WD-FORM", user={**identified, "client_user_agent": "Mozilla/5.0", "client_ip_address": "203.0.113.9"}
+    )
+    told = await outcomes(service, {**document, "destinations": [destination]})
+    assert told[destination] == ("denied", "consent_withdrawn")
+
+
+async def test_an_identifier_that_is_none_is_told_beside_a_good_one(service: Service) -> None:
+    told = await withdraw(service, {"email": JANE, "phone": "nonsense"})
+    assert "/user/phone" in [warning["pointer"] for warning in told["warnings"]]
+
+
+async def test_a_clock_that_runs_ahead_beats_no_withdrawal(service: Service) -> None:
+    await withdraw(service)
+    ahead = (service.clock.now() + timedelta(minutes=4)).isoformat()
+    told = await outcomes(service, janes("WD-6", consent={**ALLOWED, "collected_at": ahead}))
+    assert set(told.values()) == {("denied", "consent_withdrawn")}
+    hours = (service.clock.now() + timedelta(hours=9)).isoformat()
+    told = await outcomes(service, janes("WD-7", consent={**ALLOWED, "collected_at": hours}))
+    assert {outcome for outcome, _ in told.values()} == {"denied"}
+
+
+async def test_an_explanation_foresees_it(service: Service) -> None:
+    await withdraw(service)
+    answer = await service.client.post("/v1/events/explain", json=janes("WD-8"))
+    lanes = answer.json()["results"][0]["destinations"].values()
+    assert {(lane["outcome"], lane["reason"]) for lane in lanes} == {("denied", "consent_withdrawn")}
 
 
 async def test_another_source_s_customer_is_another_person(service: Service) -> None:

@@ -420,7 +420,11 @@ class SqliteStore:
 
     async def memos(self, book: str, names: Collection[str]) -> Mapping[str, bytes]:
         """See `Memos.memos`."""
-        return await self._read(lambda connection: memos.read(connection, book, names, to_us(self._now())))
+        try:
+            # On the loop's thread: look-ups by key before every accept and every send must not wait for long reads.
+            return memos.read(self._peek, book, names, to_us(self._now()))
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"the store cannot be read: {error}") from error
 
     async def due_memos(self, book: str, limit: int, lease: timedelta) -> Sequence[Memo]:
         """See `Memos.due_memos`."""
