@@ -42,7 +42,7 @@ class Load:
     server_bytes: int = 10 * GIB
     journal_retention: timedelta = timedelta(days=7)
     dedup_window: timedelta = timedelta(hours=48)
-    proof_retention: timedelta = timedelta(days=730)
+    proof_retention: timedelta = timedelta(days=90)
 
 
 @dataclass(frozen=True, slots=True)

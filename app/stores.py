@@ -32,7 +32,7 @@ async def opened(
     now: Callable[[], datetime] | None,
     stop: asyncio.Event | None = None,
     limits: Limits = NO_LIMITS,
-    proof_retention: timedelta = timedelta(days=730),
+    proof_retention: timedelta = timedelta(days=90),
 ) -> AsyncIterator[Store]:
     """The store, with a lane for each of `destinations`; closed on leaving, whatever happened. Holds to `limits`.
 

@@ -20,7 +20,7 @@ def size(
     server_memory: Annotated[str, typer.Option(help="Memory of one Redis server (its maxmemory).")] = "10GiB",
     journal: Annotated[str, typer.Option(help="store.journal_retention.")] = "7d",
     dedup_window: Annotated[str, typer.Option(help="The sources' dedup_window.")] = "48h",
-    proofs: Annotated[str, typer.Option(help="consent.proof_retention; 0s leaves the proofs out.")] = "730d",
+    proofs: Annotated[str, typer.Option(help="consent.proof_retention; 0s leaves the proofs out.")] = "90d",
     workers: Annotated[int, typer.Option(min=1, max=1000, help="Worker processes.")] = 1,
 ) -> None:
     """Say what a store on Redis needs for a rate and an outage, from measured constants.

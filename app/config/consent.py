@@ -63,10 +63,10 @@ class ConsentConfig(Section):
         description="How long a permission holds after `collected_at`; TC strings always 395 days.",
     )
     proof_retention: Duration = Field(
-        timedelta(days=730),
-        ge=timedelta(days=180),
+        timedelta(days=90),
+        ge=timedelta(days=1),
         le=timedelta(days=1096),
-        description="How long the proof of each decision is kept.",
+        description="How long the proof of each decision is kept; export what must be shown for longer.",
     )
 
     @model_validator(mode="after")

@@ -79,7 +79,7 @@ class RedisStore:
         now: Callable[[], datetime] | None = None,
         wall: Callable[[], datetime] | None = None,
         journal_retention: timedelta = timedelta(days=7),
-        proof_retention: timedelta = timedelta(days=730),
+        proof_retention: timedelta = timedelta(days=90),
         durability: boot.Level = "fsync",
         replicas: int = 1,
         partitions: int | None = None,

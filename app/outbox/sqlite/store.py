@@ -94,7 +94,7 @@ class SqliteStore:
         destinations: Sequence[str],
         now: Callable[[], datetime],
         journal_retention: timedelta = timedelta(days=7),
-        proof_retention: timedelta = timedelta(days=730),
+        proof_retention: timedelta = timedelta(days=90),
         synchronous: str = "FULL",
         max_bytes: int | None = None,
         limits: Limits = NO_LIMITS,
