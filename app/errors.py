@@ -6,6 +6,7 @@
       StoreUnavailable     nothing can be kept right now: callers answer 503, never 202
         StoreFull          the disk or a limit is reached
         StoreVanished      what the store held is gone; an empty one was begun
+      StoreReplaced        it was begun anew by a process with other secrets: this one has to be started again
       StoreMismatch        the store was written by something this version cannot share it with
       DestinationError     an adapter was asked for what it cannot do: a fault of ours
 
@@ -176,6 +177,10 @@ class StoreFull(StoreUnavailable):
 
 class StoreVanished(StoreUnavailable):
     """Somebody emptied the server, or a replica without the data took over: what waited there is lost."""
+
+
+class StoreReplaced(ConveyError):
+    """Another process began the store anew, with other secrets than this one goes by. Waiting does not help."""
 
 
 class StoreMismatch(ConveyError):

@@ -342,7 +342,7 @@ class Store(DeliveryStore, IdStore, LaneBook, Protocol):
     async def probe(self) -> None:
         """Return when the store can keep something durably right now.
 
-        Raises: StoreUnavailable.
+        Raises: StoreUnavailable; StoreReplaced when this process cannot go on with it.
         """
 
     async def unroutable(self, destinations: Collection[str]) -> Mapping[str, int]:

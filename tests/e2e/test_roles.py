@@ -137,6 +137,17 @@ def test_a_worker_that_sleeps_past_its_lease_counts_nothing_twice(spawned: Start
         assert ledger[name]["delivered"] == len(some) + len(later)
 
 
+def test_a_process_ends_whose_store_was_begun_anew_with_other_secrets(spawned: Start, redis: RedisServer) -> None:
+    api, worker = spawned("api"), spawned("worker")
+    for gateway in (api, worker):
+        gateway.wait_ready()
+    begin = "redis.call('FLUSHALL') return redis.call('HSET', '{c:meta}', 'secret:persons', 'of another process')"
+    assert redis.command("EVAL", begin, "0") == ":1"
+    assert all(gateway.wait() != 0 for gateway in (api, worker))
+    for gateway in (api, worker):
+        assert gateway.logged("store.replaced"), gateway.tail()
+
+
 def test_processes_wait_for_their_store_and_say_so(spawned: Start, redis: RedisServer) -> None:
     redis.kill()
     api, worker = spawned("api"), spawned("worker")

@@ -27,6 +27,7 @@ from app.outbox.redis.proofs import RedisProofs
 from app.outbox.redis.recall import Recall
 from app.outbox.redis.recount import recount
 from app.outbox.redis.room import Room
+from app.outbox.redis.secrets import Secrets
 from app.outbox.redis.sweeping import Sweeper
 from app.outbox.redis.turns import Turns
 from app.outbox.redis.watch import PERIOD_S, Watch
@@ -58,6 +59,7 @@ class RedisStore:
         self._claims = Claims(link)
         self._recall = Recall()
         self._watch = Watch(link, self._recall)
+        self._secrets = Secrets(link)
         self.pairs = RedisPairs(link)
         self.proofs = RedisProofs(link)
         self._claiming: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -360,6 +362,7 @@ class RedisStore:
             await self._link.command("SET", f"{META}:probe", 1, durable=True)
             identity = await self._link.command("HGET", META, "store")
             self._link.is_gone = identity != self._link.identity
+        await self._secrets.check()
         if self._link.is_gone:
             await self._reopen()
             self._sweeper = Sweeper(self._link, self._retention)
@@ -380,11 +383,7 @@ class RedisStore:
 
     async def keep_secret(self, name: str, make: Callable[[], bytes]) -> bytes:
         """See `Store.keep_secret`."""
-        await self._link.command("HSETNX", META, f"secret:{name}", make(), durable=True)
-        kept = await self._link.command("HGET", META, f"secret:{name}")
-        if kept is None:
-            raise StoreUnavailable("the data of the store has vanished from the server")
-        return bytes(kept)
+        return await self._secrets.keep(name, make)
 
     def waiting(self) -> Mapping[str, Waiting]:
         """See `Store.waiting`: as of the last look at the store, which `ledger` takes, too."""
