@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -19,11 +19,12 @@ from math import ceil, log2
 from typing import Any, TypeVar
 
 from app.delivery.aftermath import adjusted, adjusting, judge, memos
+from app.delivery.observed import count_settled, observe_attempt, took_effect
 from app.delivery.retry import RetryPolicy, decide, gate, parked, released
 from app.delivery.sender import Progress, Sender
-from app.delivery.verdicts import Whole, detail_of, halves, parts, word_of
+from app.delivery.verdicts import Whole, halves, parts
 from app.destinations.base import Adjustment, Destination, Precedent, Rate
-from app.errors import Outcome, Reason, StoreUnavailable
+from app.errors import Reason, StoreUnavailable
 from app.logs import wide_event
 from app.metrics import Metrics
 from app.model import (
@@ -157,7 +158,8 @@ class Batch:
 
     async def _end_withdrawn(self, deliveries: Sequence[Delivery]) -> None:
         """End what its person took consent back for: asked last of all before a send, and once for all of them."""
-        await self._settle(await self._kept(partial(self._around.withdrawals.end, deliveries)))
+        if still_open := self._still_open(deliveries):
+            await self._settle(await self._kept(partial(self._around.withdrawals.end, still_open)))
 
     async def _spare_unpaired(self, now: datetime) -> None:
         """Let go on what no pixel reported, where pages report: past the window there is then no copy to pair with."""
@@ -200,7 +202,7 @@ class Batch:
         around = self._around
         await self._permitted()
         if around.abandoned.is_set():
-            await self._release(call.deliveries)
+            await self._release(self._still_open(call.deliveries))
             return
         ours = await self._surely_ours(call.deliveries)
         if len(ours) < len(call.deliveries):
@@ -211,19 +213,19 @@ class Batch:
         began = time.perf_counter()
         progress = Progress()
         reply = await self._send(call, progress)
-        verdict = self._worthwhile(self._read(reply, call.deliveries), len(call.deliveries))
-        self._observe(call, reply, verdict, time.perf_counter() - began)
+        verdict = self._worthwhile(self._read(reply, ours), len(ours))
+        observe_attempt(call, reply, verdict, time.perf_counter() - began, self._config.name, around.metrics)
         around.answered(verdict)
         if verdict is None:
-            await self._release(call.deliveries)
+            await self._release(ours)
         elif isinstance(verdict, Split):
-            for part in parts(call.deliveries, verdict):
+            for part in parts(ours, verdict):
                 for smaller in await self._build(part):
                     await self._deliver(smaller)
         elif isinstance(verdict, Park):
-            await self._settle([parked(delivery, verdict, around.now()) for delivery in call.deliveries])
+            await self._settle([parked(delivery, verdict, around.now()) for delivery in ours])
         else:
-            await self._conclude(call.deliveries, verdict, sent_at)
+            await self._conclude(ours, verdict, sent_at)
 
     async def _surely_ours(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
         """Those of `deliveries` that may go now, and stay claimed for longer than a send may take.
@@ -235,7 +237,11 @@ class Batch:
             await self._end_overdue()
             await self._end_withdrawn(deliveries)
             if not self._open or self._is_held_for(self._config.timeout + SEND_MARGIN):
-                return tuple(delivery for delivery in deliveries if delivery.key in self._open)
+                return self._still_open(deliveries)
+
+    def _still_open(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+        """What is left of `deliveries`, each as it is by now."""
+        return tuple(self._open[delivery.key] for delivery in deliveries if delivery.key in self._open)
 
     async def _permitted(self) -> None:
         """Return once one more request may go, or what is under way is to be cut short. The leases are kept."""
@@ -294,6 +300,8 @@ class Batch:
             return [Retry(reply.reason, detail=reply.detail, is_ambiguous=reply.is_ambiguous)] * len(deliveries)
         try:
             verdict = self._config.destination.read(reply, deliveries)
+            if not isinstance(verdict, Split | Park) and len(verdict) != len(deliveries):
+                raise ValueError(f"the adapter tells {len(verdict)} results of {len(deliveries)} events")
         except Exception as error:  # whatever the platform sent, the lane must go on
             name = self._config.name
             log.error("delivery.read_failed", exc_info=error, extra={"fields": {"destination": name}})
@@ -360,38 +368,17 @@ class Batch:
     async def _settle(self, settlements: Sequence[Settlement]) -> None:
         if not settlements:
             return
-        await self._kept(lambda: self._around.outbox.settle(settlements))
+        config, around = self._config, self._around
+        asked = 0
+
+        async def settle() -> int:
+            nonlocal asked
+            asked += 1
+            return await around.outbox.settle(settlements)
+
+        effective = await self._kept(settle)
         for settlement in settlements:
             self._open.pop(settlement.delivery.key, None)
-        name, metrics = self._config.name, self._around.metrics
-        settled = Counter(
-            (settlement.outcome, settlement.reason or "")
-            for settlement in settlements
-            if settlement.outcome is not Outcome.RETRYING
-        )
-        for (outcome, reason), number in settled.items():
-            metrics.deliveries.labels(name, outcome, reason).inc(number)
-        now = self._around.now()
-        latency = metrics.delivery_latency.labels(name)
-        for settlement in settlements:
-            if settlement.outcome is Outcome.DELIVERED:
-                latency.observe((now - settlement.delivery.accepted_at).total_seconds())
-
-    def _observe(self, call: HttpCall, reply: HttpReply | NoReply | None, verdict: Whole, seconds: float) -> None:
-        word = word_of(verdict)
-        name, metrics = self._config.name, self._around.metrics
-        metrics.attempts.labels(name, word).inc()
-        metrics.attempt_duration.labels(name, word).observe(seconds)
-        metrics.batch_items.labels(name).observe(len(call.deliveries))
-        wide_event(
-            log,
-            "delivery.attempted",
-            destination=name,
-            verdict=word,
-            code=reply.status if isinstance(reply, HttpReply) else None,
-            detail=detail_of(verdict),
-            items=len(call.deliveries),
-            body_bytes=len(call.body),
-            duration_ms=round(seconds * 1000, 1),
-            event_ids=[delivery.event_id for delivery in call.deliveries[:10]],
-        )
+        # Asked again, the store tells nothing of what took effect when its answer was lost.
+        counted = settlements if asked > 1 else took_effect(settlements, effective)
+        count_settled(counted, config.name, around.metrics, around.now())
