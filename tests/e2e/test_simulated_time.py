@@ -225,7 +225,7 @@ async def test_an_outage_loses_nothing_that_still_counts_and_counts_nothing_twic
 ) -> None:
     # The lanes look at the clock once a second of real time; here ten minutes pass within a few milliseconds.
     monkeypatch.setattr("app.delivery.lane.POLL", timedelta(milliseconds=5))
-    async with asyncio.timeout(60), world(tmp_path, sandbox) as made:
+    async with asyncio.timeout(240), world(tmp_path, sandbox) as made:
         await outage(made, fault, timedelta(hours=hours))
         back = made.clock.instant
         await made.settle()
