@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
+
+import msgspec
 
 from app.dedup.pairs import Pair, PairVerdict, decode_sighting, split_key, tally
 from app.dedup.port import DuePair, JudgedPair, PairStore
+from app.logs import wide_event
 from app.metrics import Metrics
 from app.pipeline import SourcePolicy
+
+log = logging.getLogger("convey.audit")
 
 AT_ONCE = 500
 """Pairs judged in one step of the store."""
@@ -24,19 +30,29 @@ class Auditor:
         self._metrics = metrics
 
     async def turn(self) -> None:
-        """Judge whatever is due.
+        """Judge whatever is due. A pair that cannot be read is told once, and counts as it did before.
 
         Raises: StoreUnavailable.
         """
         while due := await self._pairs.due_pairs(AT_ONCE):
-            judged = [JudgedPair(pair, tally(_pair(pair), self._platforms.get(pair.source, {}))) for pair in due]
+            told = [(pair, self._tally(pair)) for pair in due]
+            judged = [JudgedPair(pair, pair.counted if counts is None else counts) for pair, counts in told]
             counted = await self._pairs.count_pairs(judged)
-            for each, is_counted in zip(judged, counted, strict=True):
-                if is_counted:
+            for each, (pair, counts), is_counted in zip(judged, told, counted, strict=True):
+                if is_counted and counts is None:
+                    wide_event(log, "pair.unreadable", level=logging.ERROR, source=pair.source, event_id=pair.event_id)
+                elif is_counted:
                     self._observe(each)
             if not any(counted):
                 return  # somebody else is at it
             await asyncio.sleep(0)
+
+    def _tally(self, pair: DuePair) -> Mapping[str, int] | None:
+        """What it is counted as; None where what is kept of it makes no sense, which must not stop all others."""
+        try:
+            return tally(_pair(pair), self._platforms.get(pair.source, {}))
+        except (msgspec.MsgspecError, ValueError, KeyError):
+            return None
 
     def _observe(self, judged: JudgedPair) -> None:
         for key in judged.counts:

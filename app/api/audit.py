@@ -38,8 +38,8 @@ class ConflictsBody(BaseModel):
 
     source: str
     event_name: str
-    id_reused: int = Field(description="Another order asked for an id that was taken.")
-    order_has_another_id: int = Field(description="The order came again under another id.")
+    id_reused: int = Field(description="Another order asked for an id that was taken; at most 100 count of one id.")
+    order_has_another_id: int = Field(description="The order came again under another id; at most 100 count of one id.")
 
 
 class DedupAuditBody(BaseModel):

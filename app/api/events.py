@@ -128,7 +128,9 @@ class EventBody(BaseModel):
     accepted_at: str
     destinations: dict[str, DeliveryBody]
     receipts: list[ReceiptBody] = Field(description="What the page's pixels reported under this id.")
-    conflicts: int = Field(description="Other orders that asked for this id; none of them was sent.")
+    conflicts: int = Field(
+        description="Other orders that asked for this id; none of them was sent. 100 stands for 100 or more."
+    )
     consent: list[ProofBody] = Field(description="What consent was decided by, newest first.")
 
 

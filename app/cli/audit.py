@@ -10,6 +10,7 @@ from rich.table import Table
 
 from app.cli.client import DEFAULT_URL, Gateway, GatewayError, Key, Url
 from app.cli.output import console, fail, printable
+from app.dedup.pairs import MOST_CONFLICTS
 
 audit_app = typer.Typer(no_args_is_help=True, help="Audits of a running gateway.")
 
@@ -55,6 +56,15 @@ def _show(answer: dict[str, Any]) -> None:
     for each in conflicts:
         name = f"{each['source']}, {each['event_name']}"
         if each["id_reused"]:
-            out.print(printable(f"{name}: {each['id_reused']} orders asked for the id of another order; none was sent"))
+            out.print(
+                printable(f"{name}: {_told(each['id_reused'])} orders asked for the id of another order; none was sent")
+            )
         if each["order_has_another_id"]:
-            out.print(printable(f"{name}: {each['order_has_another_id']} orders came again under another id; not sent"))
+            out.print(
+                printable(f"{name}: {_told(each['order_has_another_id'])} orders came again under another id; not sent")
+            )
+
+
+def _told(conflicts: int) -> str:
+    """A number of conflicts; of one id no more than so many are counted."""
+    return f"{conflicts} or more" if conflicts >= MOST_CONFLICTS else str(conflicts)

@@ -21,6 +21,8 @@ SERVER = "server"
 """The side of the server's own copy; every other side is a platform, by the type of its destinations."""
 CONFLICT = "conflict:"
 """What the sides begin with that are no copies: another order that asked for this id, and was refused."""
+MOST_CONFLICTS = 100
+"""Sides of conflicts that are kept of one pair. A constant sent as the id of every order is found out long before."""
 ID_REUSED = "conflict:id_reused"
 OTHER_ID = "conflict:order_has_another_id"
 

@@ -99,6 +99,9 @@ class PairStore(Protocol):
     async def report(self, reports: Sequence[SideReport], due_at: datetime, until: datetime) -> int:
         """Keep the first report of each side, durably; returns how many were new.
 
+        Of a pair's conflicts (`app.dedup.pairs.CONFLICT`) only the first `MOST_CONFLICTS` are kept: what one id costs
+        has a bound, however many orders ask for it.
+
         A pair is due at `due_at` when it is new, and at once when a side joins one that was judged before. It is
         forgotten after `until`, reckoned from its first report; its counts stay.
 

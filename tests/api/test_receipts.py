@@ -10,6 +10,8 @@ import httpx
 import pytest
 
 from app.auditing import Auditor, platforms_of
+from app.dedup.pairs import SERVER, Sighting, encode_sighting
+from app.dedup.port import SideReport
 from tests.api.support import ADMIN, BEACON, KEY, WEB, Service, assert_silent, bearer, good
 
 pytestmark = pytest.mark.anyio
@@ -101,6 +103,21 @@ async def test_conflicts_are_listed(service: Service) -> None:
     assert (await post(service, "RCP-7", event_id="something-else"))["status"] == "conflict"
     told = await audited(service)
     assert told["conflicts"] == [{"source": "web", "event_name": "Purchase", "id_reused": 1, "order_has_another_id": 1}]
+
+
+async def test_a_pair_that_cannot_be_read_stops_no_other(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    await post(service, "RCP-30")
+    runtime = service.runtime
+    now = service.clock.now()
+    spoilt = [
+        SideReport("web", f"spoilt-{number}", SERVER, body) for number, body in enumerate((b"\xc1", b"\xa1\xff", b""))
+    ]
+    nameless = SideReport("web", "nameless", "meta", encode_sighting(Sighting(at=now, names={})))
+    await runtime.store.pairs.report([*spoilt, nameless], now, now + timedelta(days=2))
+    assert verdict(await audited(service), "meta") == {"server_only": 1}
+    assert verdict(await audited(service), "meta") == {"server_only": 1}
+    told = [record for record in caplog.records if record.getMessage() == "pair.unreadable"]
+    assert len(told) == 4
 
 
 async def test_a_denied_copy_leaves_the_pixel_alone(service: Service) -> None:

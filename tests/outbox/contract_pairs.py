@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from app.dedup.pairs import tally_key
+from app.dedup.pairs import CONFLICT, MOST_CONFLICTS, tally_key
 from app.dedup.port import DuePair, JudgedPair, SideReport
 from tests.factories import FrozenClock
 from tests.outbox.support import DAY, HOUR, SECOND, Bounded, Engine, Reopen, together
@@ -98,6 +98,22 @@ class Pairing(Bounded):
         assert await store.pairs.count_pairs([JudgedPair(stale, counts("browser_only"))]) == [False]
         assert await judge(store, "paired") == 1
         assert await tallied(store) == {"paired": 1}
+
+    async def test_so_many_conflicts_of_an_id_are_kept_and_no_more(self, store: Engine, clock: FrozenClock) -> None:
+        conflicts = [seen(f"{CONFLICT}ORD-{number}") for number in range(MOST_CONFLICTS + 20)]
+        await report(store, clock, seen("server"), due_in=SECOND)
+        assert await report(store, clock, *conflicts[:60]) == 60
+        assert await report(store, clock, *conflicts[:70], seen(f"{CONFLICT}ORD-1", "other")) == 10 + 1
+        assert await report(store, clock, *conflicts) == MOST_CONFLICTS - 70
+        clock.advance(SECOND)
+        assert await judge(store, "paired") == 1
+        more = [seen(f"{CONFLICT}MORE-{number}") for number in range(20)]
+        assert await report(store, clock, *conflicts, *more) == 0
+        assert await store.pairs.due_pairs(10) == []
+        assert await report(store, clock, *more, seen("meta")) == 1
+        (pair,) = await store.pairs.due_pairs(10)
+        assert set(pair.sides) == {"server", "meta", *(each.side for each in conflicts[:MOST_CONFLICTS])}
+        assert await judge(store, "paired") == 1
 
     async def test_everything_survives_a_crash(self, store: Engine, clock: FrozenClock, reopen: Reopen) -> None:
         await report(store, clock, seen("server", "a"), seen("server", "b"), due_in=SECOND)

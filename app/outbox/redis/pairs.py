@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from app.dedup.pairs import change
+from app.dedup.pairs import CONFLICT, MOST_CONFLICTS, change
 from app.dedup.port import DuePair, JudgedPair, SideReport
 from app.errors import StoreUnavailable
 from app.outbox.redis.link import Call, Link, encode
@@ -32,9 +32,12 @@ class RedisPairs:
         groups: defaultdict[int, list[Any]] = defaultdict(list)
         for each in reports:
             place = place_of(each.source, each.event_id, self._link.partitions)
-            groups[place.partition].append((place.field, each.source, each.event_id, each.side, blob(each.body)))
+            is_conflict = each.side.startswith(CONFLICT)
+            groups[place.partition].append(
+                (place.field, each.source, each.event_id, each.side, blob(each.body), is_conflict)
+            )
         calls = [
-            Call("pair_report", partition, encode((to_us(due_at), to_us(until), items)))
+            Call("pair_report", partition, encode((to_us(due_at), to_us(until), items, MOST_CONFLICTS)))
             for partition, items in groups.items()
         ]
         return sum(sum(reply) for reply in await self._link.all(calls, durable=True))

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 import orjson
 
-from app.dedup.pairs import change
+from app.dedup.pairs import CONFLICT, MOST_CONFLICTS, change
 from app.dedup.port import DuePair, JudgedPair, SideReport
 from app.outbox.sqlite.accept import to_us
 from app.outbox.sqlite.writer import GroupWriter
@@ -19,6 +19,8 @@ T = TypeVar("T")
 TALLIES_KEPT = timedelta(days=400)
 SIDES_A_PAIR = 4
 """How many sides a pair has, or fewer: what is deleted of more than that is deleted in several steps."""
+
+_AFTER_CONFLICTS = CONFLICT[:-1] + chr(ord(CONFLICT[-1]) + 1)
 
 
 class Reader(Protocol):
@@ -81,6 +83,8 @@ def report(connection: sqlite3.Connection, reports: Iterable[SideReport], due_at
         (pair,) = connection.execute(
             "SELECT id FROM pairs WHERE source = ? AND event_id = ?", (each.source, each.event_id)
         ).fetchone()
+        if each.side.startswith(CONFLICT) and _is_full(connection, pair):
+            continue
         added = connection.execute(
             "INSERT OR IGNORE INTO sightings (pair, side, body) VALUES (?, ?, ?)", (pair, each.side, each.body)
         ).rowcount
@@ -88,6 +92,14 @@ def report(connection: sqlite3.Connection, reports: Iterable[SideReport], due_at
             connection.execute("UPDATE pairs SET due_at = ? WHERE id = ? AND due_at IS NULL", (now, pair))
         fresh += added
     return fresh
+
+
+def _is_full(connection: sqlite3.Connection, pair: int) -> bool:
+    """Whether as many conflicts of this pair are kept as may be."""
+    (kept,) = connection.execute(
+        "SELECT count(*) FROM sightings WHERE pair = ? AND side >= ? AND side < ?", (pair, CONFLICT, _AFTER_CONFLICTS)
+    ).fetchone()
+    return bool(kept >= MOST_CONFLICTS)
 
 
 def sides(connection: sqlite3.Connection, source: str, event_ids: Collection[str]) -> Mapping[str, Mapping[str, bytes]]:
