@@ -13,10 +13,14 @@ import pytest
 from app.dedup.port import IdKey
 from app.errors import Outcome, Status, StoreUnavailable, StoreVanished
 from app.model import Accepted
+from app.outbox.port import Memo
 from app.outbox.redis import RedisStore
 from app.outbox.redis.accept import Item
+from app.outbox.redis.memos import withdraw_again
 from app.outbox.redis.recall import Recall
 from app.outbox.redis.watch import FAILOVERS, run_of
+from app.withdrawal import BOOK, encode_instant
+from app.withdrawals import Withdrawals
 from tests.factories import DESTINATIONS, START, FrozenClock, plan
 from tests.outbox.support import DAY, LEASE, Bounded, accept, claim_ids, counts, deliver_all, delivered, limit, settle
 from tests.redis_server import RedisCluster, RedisSentinel, RedisServer
@@ -149,6 +153,9 @@ class TestFailover(Bounded):
                 await anyio.sleep(0.1)
             await self.cut_off(master, replica)
             await settle(store, *map(delivered, held[:5]))
+            withdrawals = Withdrawals(store, b"secret")
+            person = await withdrawals.keep("shop", plan().event.identity, (), START)
+            assert person
             answers = await store.accept([plan(f"NEW-{number}", ("meta",)) for number in range(30)])
             assert {answer.status for answer in answers} == {Status.ACCEPTED}
             master.kill()
@@ -156,6 +163,8 @@ class TestFailover(Bounded):
             written = await written_down(store)
             assert sorted(written["restored"]) == sorted(answer.event_id for answer in answers)
             assert (written["offered"], written["at_risk"], written["settled"]) == (50, [], 5)
+            assert written["withdrawn"] >= person
+            assert (await withdrawals.deny([plan()]))[0].deliveries == ()
             assert await counts(store) == {"queued": 50, "delivered": 5, "pending": 45}
             clock.advance(2 * LEASE)
             assert len(set(await claim_ids(store))) == 45
@@ -202,6 +211,28 @@ class TestFailover(Bounded):
     async def fates(self, store: RedisStore, event_id: str) -> list:
         """What became of an event's delivery."""
         return [event.destinations["meta"] for event in await store.event(event_id)]
+
+
+class TestWithdrawals(Bounded):
+    """Withdrawals that are told twice."""
+
+    @limit(60)
+    async def test_the_latest_withdrawal_stands(self, clock: FrozenClock) -> None:
+        def memo(days: int) -> Memo:
+            return Memo(BOOK, "person", encode_instant(START + days * DAY), START + 400 * DAY)
+
+        server = RedisServer()
+        server.start()
+        try:
+            store = await RedisStore.open(server.url, now=clock.now, **WEAK)
+            await store.keep_memos([memo(2)])
+            assert await withdraw_again(store._link, [memo(1)]) == 0
+            assert await store.memos(BOOK, ["person"]) == {"person": memo(2).value}
+            assert await withdraw_again(store._link, [memo(4), memo(3)]) == 1
+            assert await store.memos(BOOK, ["person"]) == {"person": memo(4).value}
+            await store.close()
+        finally:
+            server.close()
 
 
 class TestRecall:

@@ -9,7 +9,7 @@ server when its time is over. There are as many of those as orders; the due ones
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from importlib import resources
 
@@ -17,6 +17,7 @@ from app.errors import StoreUnavailable
 from app.outbox.port import Memo
 from app.outbox.redis.link import META, Link
 from app.outbox.redis.places import Place, blob, from_us, place_of, to_us
+from app.withdrawal import BOOK, decode_instant
 
 _DUE = (resources.files("app.outbox.redis") / "scripts" / "store" / "due.lua").read_text("utf-8")
 _KEEP = (
@@ -32,8 +33,9 @@ def _keys(book: str) -> tuple[str, str]:
     return f"{META}:due:{book}", f"{META}:memos:{book}"
 
 
-def _place(link: Link, book: str, name: str) -> Place:
-    return place_of(f"memo:{book}", name, link.partitions)
+def place(book: str, name: str, total: int) -> Place:
+    """Where a memo that is not due lies, among so many partitions."""
+    return place_of(f"memo:{book}", name, total)
 
 
 async def keep(link: Link, memos: Sequence[Memo]) -> None:
@@ -45,8 +47,8 @@ async def keep(link: Link, memos: Sequence[Memo]) -> None:
     asked = []
     for memo in memos:
         if memo.due_at is None:
-            place = _place(link, memo.book, memo.name)
-            asked.append((place.partition, (place.field, blob(memo.value), to_us(memo.until))))
+            at = place(memo.book, memo.name, link.partitions)
+            asked.append((at.partition, (at.field, blob(memo.value), to_us(memo.until))))
     if asked:
         for answer in await link.scatter("keep_contexts", asked, lambda reply: reply, durable=True):
             if isinstance(answer, StoreUnavailable):
@@ -57,6 +59,26 @@ async def keep(link: Link, memos: Sequence[Memo]) -> None:
             await link.command("EVAL", _KEEP, 2, *_keys(memo.book), memo.name, to_us(memo.due_at), value, durable=True)
 
 
+async def withdraw_again(link: Link, withdrawals: Iterable[Memo]) -> int:
+    """Keep withdrawals that a server may have lost, unless the person has withdrawn again since; how many it lacked.
+
+    Raises:
+        StoreUnavailable: At least one may not have been kept.
+    """
+    latest: dict[str, Memo] = {}
+    for memo in withdrawals:
+        if memo.name not in latest or _is_later(memo.value, latest[memo.name].value):
+            latest[memo.name] = memo
+    there = await read(link, BOOK, latest)
+    lacking = [each for name, each in latest.items() if name not in there or _is_later(each.value, there[name])]
+    await keep(link, lacking)
+    return len(lacking)
+
+
+def _is_later(value: bytes, than: bytes) -> bool:
+    return decode_instant(value) > decode_instant(than)
+
+
 async def read(link: Link, book: str, names: Collection[str]) -> Mapping[str, bytes]:
     """The values under these names.
 
@@ -64,8 +86,7 @@ async def read(link: Link, book: str, names: Collection[str]) -> Mapping[str, by
         StoreUnavailable: A server does not answer.
     """
     wanted = list(names)
-    places = [_place(link, book, name) for name in wanted]
-    asked = [(place.partition, place.field) for place in places]
+    asked = [(at.partition, at.field) for at in (place(book, name, link.partitions) for name in wanted)]
     found: dict[str, bytes] = {}
     for name, value in zip(wanted, await link.scatter("contexts", asked, lambda reply: reply), strict=True):
         if isinstance(value, StoreUnavailable):
@@ -91,8 +112,8 @@ async def drop(link: Link, book: str, names: Collection[str]) -> None:
     wanted = list(names)
     for start in range(0, len(wanted), STEP):
         await link.command("EVAL", _DROP, 2, *_keys(book), *wanted[start : start + STEP], durable=True)
-    places = [_place(link, book, name) for name in wanted]
-    asked = [(place.partition, (place.field, blob(b""), 0)) for place in places]
+    places = [place(book, name, link.partitions) for name in wanted]
+    asked = [(at.partition, (at.field, blob(b""), 0)) for at in places]
     for answer in await link.scatter("keep_contexts", asked, lambda reply: reply, durable=True):
         if isinstance(answer, StoreUnavailable):
             raise answer

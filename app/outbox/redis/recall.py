@@ -1,8 +1,9 @@
 """What this process was told lately, to be told again to a server that may have forgotten it.
 
 A replica that takes over has what it had received, a server that was killed what it had written. So for half a minute a
-process keeps what was acknowledged: plans with the id they got, minted ids, and which deliveries arrived. All of it can
-be told twice: accepting is idempotent, minting too, and a late `delivered` counts while its delivery is pending.
+process keeps what was acknowledged: plans with the id they got, minted ids, withdrawals, and which deliveries arrived.
+All of it can be told twice: accepting is idempotent, minting too, of withdrawals the latest stands, and a late
+`delivered` counts while its delivery is pending.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ import msgspec
 
 from app.errors import Outcome, Status
 from app.model import Accepted, HashedEvent, IdRequest, Plan, from_epoch
+from app.outbox.port import Memo
 from app.outbox.redis.accept import Item
 from app.outbox.redis.claims import Ending
 from app.outbox.redis.ids import Minting
+from app.outbox.redis.memos import place
 from app.outbox.redis.places import place_of
 from app.outbox.redis.plans import Encoded
 from app.proof import decode_proof, encode_proof
+from app.withdrawal import BOOK
 
 KEEP_FOR = timedelta(seconds=30)
 MAX_BYTES = 32 << 20
@@ -63,7 +67,7 @@ class Kept(msgspec.Struct, array_like=True, frozen=True):
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Kept)
-Told = bytes | Ending | Minting
+Told = bytes | Ending | Minting | Memo
 
 
 @dataclass(slots=True)
@@ -112,6 +116,12 @@ class Recall:
         """Keep an id that was handed out."""
         self._keep(minting, 2 * OTHER_BYTES)
 
+    def remembered(self, memos: Iterable[Memo]) -> None:
+        """Keep the withdrawals among memos that were kept."""
+        for memo in memos:
+            if memo.book == BOOK:
+                self._keep(memo, 2 * OTHER_BYTES)
+
     def _keep(self, told: Told, size: int) -> None:
         self._told.append((self.now(), size, told))
         self._bytes += size
@@ -155,9 +165,16 @@ class Recall:
             elif isinstance(told, Ending):
                 if told.partition in partitions:
                     endings.append(told)
-            elif partitions & _places_of(told.key.source, (told.event_id, told.key.transaction), total):
+            elif isinstance(told, Minting) and partitions & _places_of(
+                told.key.source, (told.event_id, told.key.transaction), total
+            ):
                 mintings.append(Minting(told.key, told.event_id, told.remember_until))
         return plans, mintings, endings
+
+    def withdrawals(self, partitions: set[int], total: int) -> list[Memo]:
+        """Those that were told to some of all partitions, oldest first."""
+        memos = [told for _, _, told in self._told if isinstance(told, Memo)]
+        return [each for each in memos if place(each.book, each.name, total).partition in partitions]
 
 
 def _places_of(source: str, texts: Iterable[str | None], total: int) -> set[int]:

@@ -341,6 +341,7 @@ class RedisStore:
     async def keep_memos(self, kept: Sequence[Memo]) -> None:
         """See `Memos.keep_memos`."""
         await self._whole(memos.keep(self._link, kept))
+        self._recall.remembered(kept)
 
     async def memos(self, book: str, names: Collection[str]) -> Mapping[str, bytes]:
         """See `Memos.memos`."""

@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 
 from app.errors import Status, StoreUnavailable
 from app.logs import wide_event
-from app.outbox.redis import accept, claims, ids
+from app.outbox.redis import accept, claims, ids, memos
 from app.outbox.redis.link import META, Link, tag, talking, unavailable
 from app.outbox.redis.recall import Recall
 
@@ -40,14 +40,16 @@ log = logging.getLogger("convey.store")
 class Retold:
     """What a server was told again: how many events, and which of them it lacked or has under another id by now.
 
-    `settled` is how many deliveries it took for pending that had arrived; `unkept` how many acknowledgements had found
-    no room to be kept, so that nobody can tell whether they are missing.
+    `settled` is how many deliveries it took for pending that had arrived, `withdrawn` how many records of withdrawals
+    it lacked; `unkept` how many acknowledgements had found no room to be kept, so that nobody can tell whether they are
+    missing.
     """
 
     offered: int
     restored: Sequence[str]
     at_risk: Sequence[str]
     settled: int
+    withdrawn: int
     unkept: int
 
 
@@ -98,6 +100,8 @@ class Watch:
     async def _tell_again(self, partitions: set[int]) -> Retold:
         plans, mintings, endings = self._recall.of(partitions, self._link.partitions)
         unkept = self._recall.unkept
+        # Before the plans: what is queued again must find the withdrawals that stand against it.
+        withdrawn = await memos.withdraw_again(self._link, self._recall.withdrawals(partitions, self._link.partitions))
         restored: list[str] = []
         at_risk: list[str] = []
         for start in range(0, len(mintings), AT_ONCE):
@@ -116,10 +120,10 @@ class Watch:
             effects = await claims.settle(self._link, endings[start : start + AT_ONCE])
             _raise_first(effects)
             settled += sum(effect for effect in effects if isinstance(effect, int))
-        return Retold(len(plans), restored, at_risk, settled, unkept)
+        return Retold(len(plans), restored, at_risk, settled, withdrawn, unkept)
 
     async def _write_down(self, retold: Retold) -> None:
-        is_whole = not (retold.restored or retold.at_risk or retold.unkept)
+        is_whole = not (retold.restored or retold.at_risk or retold.withdrawn or retold.unkept)
         wide_event(
             log,
             "store.failover",
@@ -127,6 +131,7 @@ class Watch:
             offered=retold.offered,
             restored=len(retold.restored),
             settled=retold.settled,
+            withdrawn=retold.withdrawn,
             unkept=retold.unkept,
             event_ids=[*retold.at_risk, *retold.restored][:NAMED],
             detail="the server was restarted or replaced, and was told again what it had acknowledged lately",
@@ -135,6 +140,7 @@ class Watch:
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "offered": retold.offered,
             "settled": retold.settled,
+            "withdrawn": retold.withdrawn,
             "unkept": retold.unkept,
             "restored": retold.restored[:NAMED],
             "at_risk": retold.at_risk[:NAMED],
