@@ -8,7 +8,7 @@ PYTEST_ARGS ?= -n 3 --dist worksteal
 EXACT := app/consent/*,app/hashing/*,app/delivery/retry.py,app/gate.py,app/pipeline.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format unit chaos bench backlog live-alerts pictures lock clean
+.PHONY: help install run test check format unit chaos bench backlog live-alerts pictures policy lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -333,7 +333,7 @@ def _route(
             verdicts[route.name] = Verdict(gate.outcome, gate.reason, gate.detail)
             continue
         if gate.limited and not route.destination.can_limit(hashed, route.settings):
-            verdicts[route.name] = Verdict(Outcome.DENIED, Reason.US_OPT_OUT, "LIMITED_UNSUPPORTED")
+            verdicts[route.name] = Verdict(Outcome.DENIED, Reason.US_OPT_OUT, ConsentCode.LIMITED_UNSUPPORTED)
             continue
         admission = route.destination.admit(hashed, route.settings, now)
         if not isinstance(admission, Admit):

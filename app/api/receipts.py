@@ -110,8 +110,9 @@ async def allow_page(request: Request) -> Response:
 async def post_receipts(request: Request) -> Response:
     """For pages: takes any content type, as `navigator.sendBeacon` sends text, and a key that has only `receipts`.
 
-    Such a key may be published: it can report receipts and nothing else, from the configured origins only. What is
-    wrong with one receipt costs no other.
+    Such a key may be published: it can report receipts and nothing else, and a browser lets only the pages of the
+    configured origins use it. Whoever reads it can report a receipt that is not true; the worst that does is to let an
+    event that is days late expire instead of going out alone. What is wrong with one receipt costs no other.
     """
     body = await request.body()
     if len(body) > MOST_BYTES:
