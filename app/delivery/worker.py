@@ -49,6 +49,7 @@ class Worker:
         self._now = now
         self._chores = tuple(chores)
         self._stopping = asyncio.Event()
+        self._long: list[asyncio.Task[None]] = []
         metrics.outbox_limit_bytes.set(limit_bytes)
         set_limits(metrics, limits)
 
@@ -62,8 +63,11 @@ class Worker:
                     group.create_task(inquirer.run(self._stopping), name=f"inquiries-{lane.name}")
             group.create_task(self._board.run(self._stopping), name="board")
             group.create_task(self._every(GAUGE_PERIOD, self.measure), name="gauges")
-            group.create_task(self._every(SWEEP_PERIOD, self._sweep), name="sweep")
-            group.create_task(self._every(CHECK_PERIOD, self.check, is_later=True), name="check")
+            # These take many steps, and may outlast any grace: whoever stops breaks them off between two.
+            self._long = [
+                group.create_task(self._every(SWEEP_PERIOD, self._sweep), name="sweep"),
+                group.create_task(self._every(CHECK_PERIOD, self.check, is_later=True), name="check"),
+            ]
             for chore in self._chores:
                 group.create_task(self._every(CHORE_PERIOD, chore), name="chore")
 
@@ -75,6 +79,8 @@ class Worker:
         self._stopping.set()
         for lane in self.lanes.values():
             lane.stop()
+        for task in self._long:
+            task.cancel()
         await asyncio.wait({running}, timeout=grace.total_seconds())
         for lane in self.lanes.values():
             lane.abandon()

@@ -205,6 +205,7 @@ class Outbox(Protocol):
         """Count again what is pending and dead, and compare it with the ledger.
 
         Each part of the store as of one instant, in steps that hold nobody else up; it takes its time.
+        Cancelled, it ends between two steps.
 
         Raises: StoreUnavailable.
         """
@@ -238,7 +239,10 @@ class Outbox(Protocol):
         """
 
     async def sweep(self) -> int:
-        """Forget remembered ids past their window and settled events past the journal's; returns how many went."""
+        """Forget remembered ids past their window and settled events past the journal's; returns how many went.
+
+        In short steps, as many as one call may take; cancelled, it ends between two and the rest is left for later.
+        """
 
 
 class Journal(Protocol):

@@ -224,3 +224,23 @@ async def test_what_was_settled_long_ago_is_swept(setup: Setup) -> None:
     assert await setup.terms() == {"queued": 1, "delivered": 1}
     assert (await setup.store.claim(NAME, 10, LEASE)) == ()
     assert Outcome.DELIVERED in LEDGER_STATES
+
+
+@pytest.mark.parametrize("long", ["recount", "sweep"])
+async def test_what_takes_long_does_not_hold_a_stop_up(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch, long: str
+) -> None:
+    monkeypatch.setattr(worker_module, "CHECK_PERIOD", timedelta(milliseconds=5))
+    begun = asyncio.Event()
+
+    async def endless() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(setup.outbox, long, endless)
+    worker = worker_of(setup, setup.lane())
+    running = asyncio.create_task(worker.run())
+    async with asyncio.timeout(30):
+        await begun.wait()
+        await worker.drain(running, GRACE)
+    assert running.exception() is None

@@ -96,6 +96,14 @@ class Proving(Bounded):
         assert await exported(store, START - DAY, START) == []
         assert await exported(store, later + SECOND, later + timedelta(days=3)) == []
 
+    async def test_what_was_written_a_little_late_is_exported_too(self, store: Engine) -> None:
+        midnight = START + SECOND
+        await store.accept([proven(f"A-{number}", destinations=()) for number in range(499)])
+        await accept(store, proven("B", at=midnight, destinations=()))
+        await accept(store, proven("LATE", destinations=()))
+        assert "purchase_LATE" in ids(await exported(store, START, midnight))
+        assert ids(await exported(store, midnight, midnight + DAY)) == ["purchase_B"]
+
     async def test_proofs_survive_a_crash(self, store: Engine, reopen: Reopen) -> None:
         await accept(store, proven("ORD-1"))
         store = await reopen()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from typing import Any
 
@@ -65,6 +66,22 @@ class Recounting(Bounded):
         while await store.sweep():
             pass
         assert await store.recount() == Recount(0)
+
+    @pytest.mark.parametrize("turns", [1, 2, 5, 20])
+    async def test_what_is_broken_off_harms_nothing(self, store: Engine, harness: Any, turns: int) -> None:
+        await fill(store)
+        harness.clock.advance(400 * HOUR)
+        under_way = [asyncio.ensure_future(store.recount()), asyncio.ensure_future(store.sweep())]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for task in under_way:
+            task.cancel()
+        await asyncio.wait(under_way)
+        while await store.sweep():
+            pass
+        assert await store.recount() == Recount(12 + 5 + 4)
+        await accept(store, plan("ORD-new", ("meta",), accepted_at=harness.clock.now()))
+        assert await store.recount() == Recount(12 + 5 + 4 + 1)
 
     async def test_a_newly_allowed_copy_with_other_money(self, store: Engine) -> None:
         await accept(store, plan("ORD-1", ("meta",), money=("EUR", "10")))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sqlite3
 import tempfile
+import threading
 from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import anyio
 import pytest
@@ -18,7 +22,10 @@ from app.dedup.pairs import tally_key
 from app.dedup.port import IdKey, JudgedPair, KeptContext
 from app.errors import Status, StoreFull, StoreMismatch, StoreUnavailable
 from app.outbox.port import Memo
+from app.outbox.recount import Recount
 from app.outbox.sqlite import SqliteStore
+from app.outbox.sqlite import recount as recount_module
+from app.outbox.sqlite import store as store_module
 from tests.factories import DESTINATIONS, START, FrozenClock, plan
 from tests.outbox.contract import StoreContract
 from tests.outbox.contract_pairs import seen
@@ -387,3 +394,37 @@ async def test_a_file_made_before_an_index_was_gets_it(tmp_path: Path) -> None:
     await (await SqliteStore.open(path, destinations=DESTINATIONS, now=clock.now)).close()
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'minted_until'").fetchone()
+
+
+@pytest.mark.anyio
+async def test_a_recount_that_nobody_wants_any_more_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = await SqliteStore.open(
+        tmp_path / "convey.db", destinations=DESTINATIONS, now=FrozenClock().now, synchronous="OFF"
+    )
+    await store.accept([plan(f"ORD-{number}") for number in range(1_000)])
+    begun, go_on = threading.Event(), threading.Event()
+    rests: list[float] = []
+    ended: list[bool] = []
+
+    def rest(seconds: float) -> None:
+        rests.append(seconds)
+        begun.set()
+        go_on.wait(LIMIT_S)
+
+    def counted(*given: Any) -> Recount:
+        try:
+            return recount_module.recount(*given)
+        finally:
+            ended.append(True)
+
+    monkeypatch.setattr(recount_module, "AT_ONCE", 10)
+    monkeypatch.setattr(recount_module, "time", SimpleNamespace(sleep=rest))
+    monkeypatch.setattr(store_module, "recount", counted)
+    counting = asyncio.ensure_future(store.recount())
+    assert await asyncio.to_thread(begun.wait, LIMIT_S)
+    counting.cancel()
+    asyncio.get_running_loop().call_later(0, go_on.set)
+    with pytest.raises(asyncio.CancelledError):
+        await counting
+    assert (ended, len(rests)) == ([True], 1)
+    await store.close()

@@ -42,7 +42,8 @@ class SqliteProofs:
             for _, kept in rows
             if since <= kept.proof.decided_at < until and kept.source == (source or kept.source)
         ]
-        is_over = len(rows) < PAGE or rows[-1][1].proof.decided_at >= until
+        # A row of the time asked for may stand behind one of a later instant.
+        is_over = len(rows) < PAGE or rows[-1][1].proof.decided_at >= until + CLOCK_LEEWAY
         return ProofPage(within, None if is_over else str(rows[-1][0]))
 
 

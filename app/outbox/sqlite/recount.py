@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from decimal import Decimal
 
@@ -21,8 +21,11 @@ SELECT lane, 'dead', currency, amount FROM deliveries INDEXED BY deliveries_dead
 """
 
 
-def recount(connection: sqlite3.Connection, names: Mapping[int, str]) -> Recount:
-    """What a connection of its own finds. Blocks its thread for seconds where millions wait; nobody waits for it."""
+def recount(connection: sqlite3.Connection, names: Mapping[int, str], is_unwanted: Callable[[], bool]) -> Recount:
+    """What a connection of its own finds. Blocks its thread for seconds where millions wait; nobody waits for it.
+
+    `is_unwanted` is asked after so many rows; where it says yes, what was found by then comes back, uncompared.
+    """
     with closing(connection):
         connection.execute("BEGIN")
         counted: dict[Place, Sum] = {
@@ -41,5 +44,7 @@ def recount(connection: sqlite3.Connection, names: Mapping[int, str]) -> Recount
                 held.deliveries += 1
                 if amount is not None:
                     held.amount += Decimal(amount)
+            if is_unwanted():
+                return Recount(number)
             time.sleep(REST_S)
         return Recount(number, tuple(compare(counted, stored)))

@@ -7,6 +7,7 @@ import contextlib
 import os
 import secrets
 import sqlite3
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -332,9 +333,20 @@ class SqliteStore:
         return [self._counts.ledger(self._names)] * len(calls), None
 
     async def recount(self) -> Recount:
-        """See `Outbox.recount`: all of it as of one instant, on a connection and in a thread of its own."""
+        """See `Outbox.recount`: all of it as of one instant, on a connection and in a thread of its own.
+
+        Cancelled, it ends at once, and its thread with it.
+        """
+        unwanted = threading.Event()
         try:
-            return await asyncio.to_thread(recount, _connect(self._path, read_only=True), dict(self._names))
+            connection = _connect(self._path, read_only=True)
+            counting = asyncio.ensure_future(asyncio.to_thread(recount, connection, dict(self._names), unwanted.is_set))
+            try:
+                return await asyncio.shield(counting)
+            except asyncio.CancelledError:
+                unwanted.set()
+                await asyncio.wait({counting})
+                raise
         except sqlite3.Error as error:
             raise StoreUnavailable(f"the store cannot be read: {type(error).__name__}") from error
 
