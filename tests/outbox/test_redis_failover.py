@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from app.dedup.port import IdKey
+from app.dedup.port import IdKey, KeptContext
 from app.errors import Outcome, Status, StoreUnavailable, StoreVanished
 from app.model import Accepted
 from app.outbox.port import Memo
@@ -38,6 +38,15 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
         except StoreUnavailable:
             pass
         await anyio.sleep(0.1)
+
+
+async def says(store: RedisStore, words: str) -> bool:
+    """Whether the store gives this as the reason why it is not ready; nothing, when it is."""
+    try:
+        await store.probe()
+    except StoreUnavailable as error:
+        return words != "" and words in str(error)
+    return words == ""
 
 
 async def failovers(store: RedisStore) -> list[dict]:
@@ -117,6 +126,34 @@ class TestRestart(Bounded):
         await store.close()
 
     @limit(60)
+    async def test_nothing_is_promised_while_a_server_that_took_over_is_too_weak(
+        self, own: RedisServer, clock: FrozenClock
+    ) -> None:
+        store = await RedisStore.open(own.url, destinations=DESTINATIONS, now=clock.now)
+        lenient = await RedisStore.open(own.url, destinations=DESTINATIONS, now=clock.now, allow_weak=True)
+        await accept(store, plan("ORD-1", ("meta",)))
+        own.kill()
+        own.settings["maxmemory-policy"] = "allkeys-lru"
+        own.start()
+        await until(lambda: says(store, "maxmemory-policy is allkeys-lru"))
+        for refused in (
+            lambda: accept(store, plan("ORD-2")),
+            lambda: store.mint(IdKey("shop", "Purchase", "ORD-2"), "evt-2", START + DAY),
+            lambda: store.keep_contexts([KeptContext("shop", "ORD-2", b"{}", START + DAY)]),
+            lambda: Withdrawals(store, b"secret").keep("shop", plan().event.identity, (), START),
+        ):
+            with pytest.raises(StoreUnavailable, match="maxmemory-policy"):
+                await refused()
+        assert (await accept(lenient, plan("ORD-3"))).status is Status.ACCEPTED
+        await lenient.probe()
+        await settle(store, delivered((await store.claim("meta", 1, LEASE))[0]))
+        assert own.command("CONFIG", "SET", "maxmemory-policy", "noeviction") == "+OK"
+        await until(lambda: says(store, ""))
+        assert (await accept(store, plan("ORD-2"))).status is Status.ACCEPTED
+        for each in (store, lenient):
+            await each.close()
+
+    @limit(60)
     async def test_a_flushed_store_takes_new_events_and_gets_the_latest_back(
         self, own: RedisServer, clock: FrozenClock
     ) -> None:
@@ -168,6 +205,32 @@ class TestFailover(Bounded):
             assert await counts(store) == {"queued": 50, "delivered": 5, "pending": 45}
             clock.advance(2 * LEASE)
             assert len(set(await claim_ids(store))) == 45
+            await store.close()
+        finally:
+            for server in (sentinel, replica, master):
+                server.close()
+
+    @limit(90)
+    async def test_a_replica_that_keeps_no_file_is_not_trusted(self, clock: FrozenClock) -> None:
+        master = RedisServer()
+        replica = RedisServer({"replicaof": f"127.0.0.1 {master.port}", "appendonly": "no"})
+        sentinel = RedisSentinel(master)
+        try:
+            for server in (master, replica, sentinel):
+                server.start()
+            await sentinel.until_known()
+            store = await RedisStore.open(sentinel.url, now=clock.now, destinations=DESTINATIONS)
+            await accept(store, plan("ORD-1"))
+            while replica.command("DBSIZE") != master.command("DBSIZE"):
+                await anyio.sleep(0.1)
+            master.kill()
+            await until(lambda: says(store, "no append-only file"))
+            with pytest.raises(StoreUnavailable, match="no append-only file"):
+                await accept(store, plan("ORD-2"))
+            assert replica.command("CONFIG", "SET", "appendfsync", "always") == "+OK"
+            assert replica.command("CONFIG", "SET", "appendonly", "yes") == "+OK"
+            await until(lambda: says(store, ""))
+            assert (await accept(store, plan("ORD-2"))).status is Status.ACCEPTED
             await store.close()
         finally:
             for server in (sentinel, replica, master):

@@ -150,11 +150,22 @@ class Link:
         self.proof_retention = timedelta(0)
         self.identity = b""
         self.is_gone = False
+        self.weakness: str | None = None
+        """Why the servers keep less than the durability promises, since one of them was replaced."""
         self._clock = clock
         self._is_closed = False
         self._busy = 0
         self._lines = asyncio.Semaphore(AT_ONCE)
         self._idle = asyncio.Event()
+
+    def promise(self) -> None:
+        """Return if what is kept now is kept as durably as promised.
+
+        Raises:
+            StoreUnavailable: A server that took over is set up too weakly.
+        """
+        if self.weakness is not None:
+            raise StoreUnavailable(self.weakness)
 
     def now_us(self) -> int | None:
         """The instant by the clock of a test; None where the server's own is used."""

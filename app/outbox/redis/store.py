@@ -20,7 +20,7 @@ from app.outbox.redis import letters as dead
 from app.outbox.redis.claims import Claims
 from app.outbox.redis.counts import ledger_of
 from app.outbox.redis.gauges import backlog, due_in_s
-from app.outbox.redis.link import META, Link
+from app.outbox.redis.link import META, Durability, Link
 from app.outbox.redis.nodes import nodes_of
 from app.outbox.redis.pairs import RedisPairs
 from app.outbox.redis.proofs import RedisProofs
@@ -33,6 +33,7 @@ from app.outbox.redis.turns import Turns
 from app.outbox.redis.watch import PERIOD_S, Watch
 from app.outbox.room import NO_LIMITS, Limits, Waiting
 from app.outbox.shares import EVERYTHING, Choice
+from app.withdrawal import BOOK
 
 T = TypeVar("T")
 _MICROSECOND = timedelta(microseconds=1)
@@ -46,7 +47,12 @@ class RedisStore:
     """See `app.outbox.port` for what each method promises."""
 
     def __init__(
-        self, link: Link, reopen: Callable[[], Coroutine[Any, Any, None]], retention: timedelta, limits: Limits
+        self,
+        link: Link,
+        reopen: Callable[[], Coroutine[Any, Any, None]],
+        check: Callable[[], Coroutine[Any, Any, Durability]],
+        retention: timedelta,
+        limits: Limits,
     ) -> None:
         self._link = link
         self._room = Room(link, limits)
@@ -58,7 +64,7 @@ class RedisStore:
         self._sweeper = Sweeper(link, retention)
         self._claims = Claims(link)
         self._recall = Recall()
-        self._watch = Watch(link, self._recall)
+        self._watch = Watch(link, self._recall, check)
         self._secrets = Secrets(link)
         self.pairs = RedisPairs(link)
         self.proofs = RedisProofs(link)
@@ -111,12 +117,15 @@ class RedisStore:
         async def prepare() -> None:
             await boot.prepare(link, partitions, default, destinations)
 
+        async def check() -> Durability:
+            return await boot.check_servers(link, durability, replicas, allow_weak, int(timeout_s * 800))
+
         try:
             await boot.learn_nodes(link)
-            link.durability = await boot.check_servers(link, durability, replicas, allow_weak, int(timeout_s * 800))
+            link.durability = await check()
             await link.load()
             await prepare()
-            store = cls(link, prepare, journal_retention, limits)
+            store = cls(link, prepare, check, journal_retention, limits)
             await store._learn()
             await store._watch.look()
             store._watching = asyncio.get_running_loop().create_task(store._look_on(), name="convey-redis-watch")
@@ -181,6 +190,7 @@ class RedisStore:
         """See `Outbox.accept`."""
         if not plans:
             return ()
+        self._link.promise()
         if full := await self._room.full():
             plans = await self._room.fit(plans, full)
         items = [accept.Item.of(plan) for plan in plans]
@@ -317,6 +327,7 @@ class RedisStore:
 
     async def mint(self, key: IdKey, event_id: str, remember_until: datetime) -> MintedId:
         """See `IdStore.mint`."""
+        self._link.promise()
         await self._know_sources({key.source})
         (minted,) = await self._mints.do([ids.Minting(key, event_id, remember_until)])
         assert minted is not None
@@ -329,6 +340,7 @@ class RedisStore:
 
     async def keep_contexts(self, kept: Sequence[KeptContext]) -> None:
         """See `IdStore.keep_contexts`."""
+        self._link.promise()
         await self._know_sources({each.source for each in kept})
         await self._whole(contexts.keep(self._link, kept))
 
@@ -339,7 +351,9 @@ class RedisStore:
     # --- Memos ----------------------------------------------------------------------------------------------
 
     async def keep_memos(self, kept: Sequence[Memo]) -> None:
-        """See `Memos.keep_memos`."""
+        """See `Memos.keep_memos`. What delivering has to remember is kept as well as the servers can."""
+        if any(memo.book == BOOK for memo in kept):
+            self._link.promise()
         await self._whole(memos.keep(self._link, kept))
         self._recall.remembered(kept)
 
@@ -371,6 +385,7 @@ class RedisStore:
             await self._learn()
             raise StoreVanished("the data of the store had vanished from the server: an empty one was begun")
         await self._learn()
+        self._link.promise()
         if (full := (await self._room.full()).store) is not None:
             raise full
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,10 +19,10 @@ from typing import Any
 import orjson
 from redis.exceptions import RedisError
 
-from app.errors import Status, StoreUnavailable
+from app.errors import Status, StoreMismatch, StoreUnavailable
 from app.logs import wide_event
 from app.outbox.redis import accept, claims, ids, memos
-from app.outbox.redis.link import META, Link, tag, talking, unavailable
+from app.outbox.redis.link import META, Durability, Link, tag, talking, unavailable
 from app.outbox.redis.recall import Recall
 
 PERIOD_S = 1.0
@@ -54,10 +54,11 @@ class Retold:
 
 
 class Watch:
-    """For one process."""
+    """For one process. `check` says what has to be waited for after a change; raises as `boot.check_servers` does."""
 
-    def __init__(self, link: Link, recall: Recall) -> None:
+    def __init__(self, link: Link, recall: Recall, check: Callable[[], Awaitable[Durability]]) -> None:
         self._link = link
+        self._check = check
         self._recall = recall
         self._runs: dict[int, bytes] = {}
 
@@ -73,6 +74,8 @@ class Watch:
         """
         runs = await self._seen()
         changed = {partition for partition, run in runs.items() if self._runs.get(partition, run) != run}
+        if changed or self._link.weakness is not None:
+            await self._look_at_settings()
         if not changed:
             self._runs = runs
             self._recall.same_servers()
@@ -81,6 +84,17 @@ class Watch:
         self._runs = runs
         await self._write_down(retold)
         return retold
+
+    async def _look_at_settings(self) -> None:
+        """A replica that took over may be set up otherwise than its master: nothing is promised while it is weaker."""
+        try:
+            self._link.durability = await self._check()
+        except StoreMismatch as error:
+            if self._link.weakness is None:
+                wide_event(log, "store.weak", level=logging.ERROR, detail=str(error))
+            self._link.weakness = str(error)
+        else:
+            self._link.weakness = None
 
     async def _seen(self) -> dict[int, bytes]:
         nodes = self._link.nodes
