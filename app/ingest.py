@@ -7,11 +7,11 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from app.dedup.context import completed, decode_context
-from app.dedup.port import IdStore, PairStore
+from app.dedup.port import PAIR_RETENTION, IdStore, PairStore
 from app.dedup.sightings import server_report
 from app.errors import Fault, InvalidEvent, Outcome, Status, StoreFull, StoreUnavailable
 from app.metrics import CONSENT_SIGNALS, Metrics
@@ -24,8 +24,6 @@ from app.withdrawals import Withdrawals
 log = logging.getLogger("convey.ingest")
 
 PLANS_AT_ONCE = 100
-PAIR_RETENTION = timedelta(days=7)
-"""How long which sides reported an event is kept: past every window in which a platform pairs them but Snapchat's."""
 
 
 @dataclass(frozen=True, slots=True)

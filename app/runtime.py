@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from app import __revision__, __version__
 from app.api.guards import KeyRing
 from app.api.health import Health
@@ -174,6 +176,9 @@ class Runtime:
     async def _watch(self) -> None:
         """Keep readiness fresh and notice replaced secret files."""
         stamps = {destination.name: _stamps(destination.secret_files) for destination in self.settings.destinations}
+        for destination in self.settings.destinations:
+            if destination.secret_files:  # read before the store was waited for
+                self._reload(destination.name, unless=destination.settings)
         next_probe = 0.0
         loop = asyncio.get_running_loop()
         while True:
@@ -201,11 +206,14 @@ class Runtime:
             level = logging.INFO if reason is None else logging.ERROR
             wide_event(log, "readiness", level=level, state="unready" if reason else "ready", detail=reason)
 
-    def _reload(self, name: str) -> None:
+    def _reload(self, name: str, unless: BaseModel | None = None) -> None:
+        """Have the lane go on with what the secret files hold now, unless the settings are those given."""
         try:
             fresh = reload_destination(self.settings, name)
         except ConfigError as error:
             wide_event(log, "secret.unusable", level=logging.ERROR, destination=name, detail=str(error))
+            return
+        if fresh.settings == unless:
             return
         if name in self._worker.lanes:
             self._worker.lanes[name].reconfigure(lane_config(fresh, self._salt, self._watched))

@@ -18,11 +18,10 @@ from app.api.bodies import body_of, read_json
 from app.api.guards import KeyRing, Principal, bearer_key
 from app.api.parse import faults_of
 from app.api.problems import Problem, fault_json
-from app.dedup.port import PairStore, SideReport
+from app.dedup.port import PAIR_RETENTION, PairStore, SideReport
 from app.dedup.registry import faults_of_ids
 from app.dedup.sightings import receipt_report
 from app.errors import Fault, InvalidEvent
-from app.ingest import PAIR_RETENTION
 from app.pipeline import SourcePolicy
 from app.wire import Amount
 
@@ -32,7 +31,7 @@ PATH = "/v1/browser-receipts"
 MOST_RECEIPTS = 50
 MOST_BYTES = 65_536
 OLDEST = timedelta(days=2)
-"""A receipt comes as the pixel fires; one that lay about longer than any pairing window says nothing."""
+"""A receipt comes as the pixel fires; one that lay about for longer than pixels are paired by id is no use."""
 
 
 class Receipt(BaseModel):

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
+
+PAIR_RETENTION = timedelta(days=7)
+"""How long after a report it is kept which sides reported an event.
+
+Shorter than some platforms pair (Snapchat 30 days for purchases, Google as long as its conversion window): of an older
+event nobody knows any more whether a pixel reported it.
+"""
 
 
 @dataclass(frozen=True, slots=True)

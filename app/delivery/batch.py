@@ -18,6 +18,7 @@ from functools import partial
 from math import ceil, log2
 from typing import Any, TypeVar
 
+from app.dedup.port import PAIR_RETENTION
 from app.delivery.aftermath import adjusted, adjusting, judge, memos
 from app.delivery.observed import count_settled, observe_attempt, took_effect
 from app.delivery.retry import RetryPolicy, decide, gate, parked, released
@@ -162,13 +163,20 @@ class Batch:
             await self._settle(await self._kept(partial(self._around.withdrawals.end, still_open)))
 
     async def _spare_unpaired(self, now: datetime) -> None:
-        """Let go on what no pixel reported, where pages report: past the window there is then no copy to pair with."""
+        """Let go on what no pixel reported, where pages report: past the window there is then no copy to pair with.
+
+        Only as long as a report would still be kept: of an older event nobody knows.
+        """
         too_late: defaultdict[str, list[Delivery]] = defaultdict(list)
         for delivery in self._open.values():
-            if delivery.event.source in self._config.watched:
+            event = delivery.event
+            if (
+                event.source in self._config.watched
+                and now < min(event.event_time, delivery.accepted_at) + PAIR_RETENTION
+            ):
                 end = gate(delivery, now, self._config.timeout)
                 if end is not None and end.reason is Reason.DEDUP_WINDOW_PASSED:
-                    too_late[delivery.event.source].append(delivery)
+                    too_late[event.source].append(delivery)
         for source, deliveries in too_late.items():
             ids = [delivery.event_id for delivery in deliveries]
             sides = await self._kept(partial(self._around.outbox.pairs.sides, source, ids))

@@ -51,7 +51,8 @@ class Sender:
         options = (outbound or Outbound()).client_options()
         self._tokens = TokenSource(options=options)
         self._token_expires = token_expires
-        limits = httpx.Limits(max_connections=200, max_keepalive_connections=50, keepalive_expiry=30)
+        # Each lane bounds its own requests. A bound on all of them would let a platform that hangs stop the others.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=200, keepalive_expiry=30)
         if transport is None:
             # Plain http goes to loopback only (base_url allows nothing else): never through a proxy.
             plain = httpx.AsyncHTTPTransport(limits=limits)

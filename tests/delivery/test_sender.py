@@ -335,6 +335,33 @@ async def test_a_connection_closed_after_the_request_is_ambiguous(sender: Sender
     assert (reply.reason, reply.is_ambiguous) == (Reason.NETWORK, True)
 
 
+async def test_a_platform_that_hangs_leaves_the_others_their_connections(sender: Sender) -> None:
+    """As many requests hang as one destination may have under way (`max_in_flight`)."""
+    under_way, answered = 0, asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal under_way
+        under_way += 1
+        await answered.wait()
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"{}")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with RawServer(hang) as hanging, RawServer(serve) as server:
+        call = HttpCall(url=hanging.url, body=b"{}", deliveries=())
+        others = [asyncio.create_task(sender.send(call, 60, Progress())) for _ in range(256)]
+        while under_way < 200:
+            await asyncio.sleep(0)
+        reply = await sender.send(HttpCall(url=server.url, body=b"{}", deliveries=()), 10, Progress())
+        answered.set()
+        await asyncio.gather(*others)
+    assert isinstance(reply, HttpReply)
+
+
 async def test_no_connection_is_not_ambiguous(sender: Sender) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()

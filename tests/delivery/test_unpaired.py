@@ -16,6 +16,8 @@ from tests.factories import FrozenClock, budget
 pytestmark = pytest.mark.anyio
 
 LATE = timedelta(hours=49)
+MINUTE = timedelta(minutes=1)
+RECEIPTS_KEPT = timedelta(days=7)
 WATCHED = frozenset({"shop"})
 
 
@@ -65,6 +67,17 @@ async def test_the_platform_s_own_window_holds_all_the_same(setup: Setup) -> Non
     async with setup.running(watched=WATCHED):
         await setup.settled(expired=1)
     assert setup.platform.asked == []
+
+
+@pytest.mark.parametrize(("age", "term"), [(RECEIPTS_KEPT - MINUTE, "delivered"), (RECEIPTS_KEPT, "expired")])
+async def test_once_receipts_are_forgotten_nobody_knows_that_none_came(setup: Setup, age: timedelta, term: str) -> None:
+    """A platform may pair and take events for longer than that."""
+    happened_at = setup.clock.now() - timedelta(minutes=10)  # the factory's purchases
+    longest = budget(setup.clock.now(), window_until=setup.clock.now() + timedelta(days=90))
+    await setup.put("old", budget_of=longest)
+    setup.clock.set(happened_at + age)
+    async with setup.running(watched=WATCHED):
+        await setup.settled(**{term: 1})
 
 
 async def test_a_late_one_that_fails_waits_its_turn(setup: Setup) -> None:
