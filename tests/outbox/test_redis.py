@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 import anyio
 import msgspec
@@ -18,6 +19,7 @@ from app.outbox.recount import Recount
 from app.outbox.redis import RedisStore
 from app.outbox.redis.accept import LATE, NEW, TENTATIVE, Item, Reserved, acceptance, reservation
 from app.outbox.redis.link import META
+from app.outbox.redis.lookout import FEW
 from app.outbox.room import Bound, Limits
 from tests.factories import DESTINATIONS, FrozenClock, plan
 from tests.outbox.contract import StoreContract
@@ -140,6 +142,35 @@ class TestRedisServer(Bounded):
             await anyio.sleep(0.05)
             await accept(other, plan())
         await claim(first)
+        await second.close()
+
+    async def test_one_look_answers_for_all_lanes_that_wait(
+        self, harness: RedisHarness, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        harness.wipe()
+        store = await RedisStore.open(harness.server.url, destinations=DESTINATIONS, now=clock.now, partitions=FEW + 1)
+        second = RedisHarness(harness.server, clock)
+        other = await second.open()
+        everywhere: Any = store._link.everywhere
+        looks: list[list[str]] = []
+
+        async def seen(script: str, value: Any, **options: Any) -> Any:
+            if script == "next":
+                looks.append([destination for destination, _ in value])
+            return await everywhere(script, value, **options)
+
+        monkeypatch.setattr(store._link, "everywhere", seen)
+        async with anyio.create_task_group() as group:
+            for name in DESTINATIONS:
+                group.start_soon(store.wait, name, HOUR)
+            while len(looks) < 2:
+                await anyio.sleep(0.01)
+            await accept(other, plan("ORD-1", DESTINATIONS))
+        assert len(DESTINATIONS) > 1
+        assert {tuple(look) for look in looks} == {tuple(sorted(DESTINATIONS))}
+        monkeypatch.undo()
+        await claim(store)
+        await store.close()
         await second.close()
 
     async def test_opening_leaves_the_leases_of_others(self, harness: RedisHarness, clock: FrozenClock) -> None:

@@ -1,11 +1,10 @@
-"""What waits, read from all partitions: how much, since when, and when the next is due."""
+"""What waits, read from all partitions: how much, and since when."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from app.errors import StoreUnavailable
 from app.outbox.port import Backlog
 from app.outbox.redis.link import Call, Link, encode
 from app.outbox.redis.places import from_us
@@ -38,12 +37,3 @@ def _backlog(rows: list[tuple[int, int, bytes]]) -> Backlog:
     ready, every = sum(row[0] for row in rows), sum(row[1] for row in rows)
     oldest = min((int(row[2]) for row in rows if row[2]), default=None)
     return Backlog(ready, every - ready, None if oldest is None else from_us(oldest))
-
-
-async def due_in_s(link: Link, destination: str, paused: Collection[str]) -> float:
-    """In how many seconds something is ready, as far as is known now; a server that is away has nothing."""
-    try:
-        replies = await link.everywhere("next", (destination, sorted(paused)))
-    except StoreUnavailable:
-        return float("inf")
-    return min((int(first) - int(now)) / 1e6 if first else float("inf") for now, first in replies)

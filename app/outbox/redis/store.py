@@ -19,8 +19,9 @@ from app.outbox.redis import accept, book, boot, claims, contexts, ids, journal,
 from app.outbox.redis import letters as dead
 from app.outbox.redis.claims import Claims
 from app.outbox.redis.counts import ledger_of
-from app.outbox.redis.gauges import backlog, due_in_s
+from app.outbox.redis.gauges import backlog
 from app.outbox.redis.link import META, Durability, Link
+from app.outbox.redis.lookout import Lookout
 from app.outbox.redis.nodes import nodes_of
 from app.outbox.redis.pairs import RedisPairs
 from app.outbox.redis.proofs import RedisProofs
@@ -37,8 +38,6 @@ from app.withdrawal import BOOK
 
 T = TypeVar("T")
 _MICROSECOND = timedelta(microseconds=1)
-POLL_S = 0.2
-"""How often another process's work is looked for while a lane waits."""
 EVENT_BYTES = 900
 """About what an event takes beside its body; only bridges the time until the server is asked again."""
 
@@ -69,7 +68,7 @@ class RedisStore:
         self.pairs = RedisPairs(link)
         self.proofs = RedisProofs(link)
         self._claiming: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._wakes: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._lookout = Lookout(link)
         self._naming = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._watching: asyncio.Task[None] | None = None
@@ -162,12 +161,13 @@ class RedisStore:
             await asyncio.sleep(PERIOD_S)
             with suppress(StoreUnavailable):  # whoever asks hears of it, and the next look goes on
                 if await self._watch.look():
-                    self._wake(self._destinations)
+                    self._lookout.wake(self._destinations)
 
     async def _look_no_more(self) -> None:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.wait({self._watching})
+        await self._lookout.close()
 
     async def _learn(self) -> None:
         self._destinations = {name.decode() for name in await self._link.command("SMEMBERS", f"{META}:destinations")}
@@ -199,7 +199,7 @@ class RedisStore:
         self._recall.accepted(items, accepted)
         self._room.accepted(items, accepted)
         self._size += sum(len(item.encoded.basket) + EVENT_BYTES for item in items)
-        self._wake({planned.destination for plan in plans for planned in plan.deliveries})
+        self._lookout.wake({planned.destination for plan in plans for planned in plan.deliveries})
         return accepted
 
     async def _know_sources(self, sources: set[str]) -> None:
@@ -218,6 +218,7 @@ class RedisStore:
 
     async def _claim(self, destination: str, limit: int, lease: timedelta, choice: Choice) -> Sequence[Delivery]:
         async with self._claiming[destination]:
+            self._lookout.claiming(destination)
             return await self._claims.claim(destination, limit, lease, choice)
 
     async def extend(self, deliveries: Sequence[Delivery], lease: timedelta) -> Sequence[Delivery]:
@@ -232,29 +233,12 @@ class RedisStore:
         endings = [claims.ending(each, now) for each in settlements]
         effects = await self._settles.do(endings)
         self._recall.settled(zip(endings, (each.outcome for each in settlements), effects, strict=True))
-        self._wake({each.delivery.destination for each in settlements if each.outcome is Outcome.RETRYING})
+        self._lookout.wake({each.delivery.destination for each in settlements if each.outcome is Outcome.RETRYING})
         return sum(effects)
 
-    def _wake(self, destinations: Collection[str]) -> None:
-        for destination in destinations:
-            self._wakes[destination].set()
-
     async def wait(self, destination: str, at_most: timedelta, paused: Collection[str] = ()) -> None:
-        """See `Outbox.wait`. The work of other processes is noticed within `POLL_S`."""
-        wake = self._wakes[destination]
-        wake.clear()
-        loop = asyncio.get_running_loop()
-        until = loop.time() + at_most.total_seconds()
-        while (left := until - loop.time()) > 0:
-            due = await due_in_s(self._link, destination, paused)
-            if due <= 0:
-                return
-            try:
-                async with asyncio.timeout(min(left, due, POLL_S)):
-                    await wake.wait()
-            except TimeoutError:
-                continue
-            return
+        """See `Outbox.wait`."""
+        await self._lookout.wait(destination, at_most, paused)
 
     async def hasten(self, destination: str, limit: int) -> int:
         """See `Outbox.hasten`. The limit is shared by the partitions."""
@@ -286,7 +270,7 @@ class RedisStore:
         """See `Outbox.replay`."""
         done = await self._whole(dead.end(self._link, letters, is_replay=True))
         self._room.forget()
-        self._wake({each.destination for each in letters})
+        self._lookout.wake({each.destination for each in letters})
         return done
 
     async def purge(self, letters: Sequence[DeadLetter]) -> int:
