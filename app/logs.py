@@ -53,6 +53,7 @@ FIELDS = frozenset(
         "outcome",
         "reason",
         "detail",
+        "limit",
         "state",
         "currency",
         "counted",

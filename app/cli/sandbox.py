@@ -17,7 +17,8 @@ def sandbox(
 ) -> None:
     """Run the pretend platforms, to try a configuration without an account anywhere.
 
-    Point a destination's base_url at it. It forgets everything when it ends.
+    Point a destination's base_url at it. It forgets everything when it ends. GET / on it lists what it can be asked:
+    what it counted (/_counted), which requests came (/_requests), and how to make a platform fail (/_faults).
 
     Example: convey sandbox --port 8090
     """

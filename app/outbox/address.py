@@ -89,17 +89,22 @@ def parse_url(url: str) -> Address:
 
 
 def shown_url(url: str) -> str:
-    """The URL with its password masked, fit for a log. An unreadable one is masked whole."""
+    """The URL with its password masked, fit for a log. An unreadable one is masked whole.
+
+    A user without a password is masked as well: it is often the password, written without the colon before it.
+    """
     if url.startswith(SQLITE):
         return url
     try:
         address = parse_url(url)
     except ValueError:
         return _MASK
-    if address.password is None:
+    if address.username is None and address.password is None:
         return url
     head, _, tail = url.rpartition("@")
     scheme = head.partition("://")[0]
+    if address.password is None:
+        return f"{scheme}://{_MASK}@{tail}"
     return f"{scheme}://{quote(address.username or '', safe='')}:{_MASK}@{tail}"
 
 

@@ -97,6 +97,7 @@ def test_what_redis_needs_is_handed_on(loader, tmp_path):
     [
         (f"redis://:{SECRET}@cache:6380/1", "redis://:********@cache:6380/1"),
         (f"redis+cluster://convey:{SECRET}@a,b?tls=true", "redis+cluster://convey:********@a,b?tls=true"),
+        (f"redis://{SECRET}@cache", "redis://********@cache"),
         ("rediss://cache", "rediss://cache"),
         ("sqlite:///./x.db", "sqlite:///./x.db"),
         (f"redis://:{SECRET}/@", "********"),
