@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 
 import orjson
@@ -27,6 +27,7 @@ router = APIRouter(tags=["dead letters"])
 
 DeadReason = Literal["rejected_by_platform", "attempts_exhausted", "outcome_unknown", "purchase_not_delivered"]
 FILTERS = ("destination", "reason", "event_id", "source", "event_name", "older_than", "newer_than")
+LONGEST_AGE = timedelta(days=3650)
 
 
 class Which(BaseModel):
@@ -39,8 +40,8 @@ class Which(BaseModel):
     event_id: str | None = Field(None, description="Of this event.")
     source: str | None = Field(None, description="Of this source. Another than the key's own needs the scope admin.")
     event_name: str | None = Field(None, description="Of this canonical name, e.g. Purchase.")
-    older_than: Duration | None = Field(None, description="Dead for longer than this, e.g. 24h.")
-    newer_than: Duration | None = Field(None, description="Dead for no longer than this.")
+    older_than: Duration | None = Field(None, le=LONGEST_AGE, description="Dead for longer than this, e.g. 24h.")
+    newer_than: Duration | None = Field(None, le=LONGEST_AGE, description="Dead for no longer than this.")
 
     def of(self, principal: Principal, now: datetime) -> DeadFilter:
         """What the caller may mean by it: a key without the scope admin sees its own source only.
@@ -169,7 +170,7 @@ async def list_dead_letters(request: Request) -> Response:
     principal = authorise(request, "read")
     asked = _read(Listing, dict(request.query_params))
     now: datetime = request.app.state.now()
-    which = asked.of(principal, now)
+    which = await _filter(request, asked, principal, now)
     outbox: Outbox = request.app.state.outbox
     try:
         page = await letters.listed(outbox, which, asked.limit, asked.cursor)
@@ -197,9 +198,10 @@ async def purge_dead_letters(request: Request) -> Response:
     principal = authorise(request, "admin")
     asked = _meant(_read(Purge, dict(request.query_params)))
     now: datetime = request.app.state.now()
+    which = await _filter(request, asked, principal, now)
     try:
         walk = await letters.purge(
-            request.app.state.outbox, asked.of(principal, now), now, asked.limit, asked.cursor, is_dry=asked.dry_run
+            request.app.state.outbox, which, now, asked.limit, asked.cursor, is_dry=asked.dry_run
         )
     except ValueError:
         raise _bad_cursor() from None
@@ -240,10 +242,11 @@ async def replay_dead_letters(request: Request) -> Response:
         raise Problem("unreadable_body", 'say which: {"destination": …}, {"reason": …}, {"all": true}')
     asked = _meant(_read(Replay, document))
     now: datetime = request.app.state.now()
+    which = await _filter(request, asked, principal, now)
     try:
         walk = await letters.replay(
             request.app.state.outbox,
-            asked.of(principal, now),
+            which,
             now,
             asked.limit,
             asked.cursor,
@@ -265,11 +268,25 @@ def _read(model: type[M], document: Mapping[str, Any]) -> M:
     try:
         return model.model_validate(document)
     except ValidationError as error:
+        words = f"must be a duration such as 24h, up to {LONGEST_AGE.days}d"
         faults = [
-            Fault(fault.pointer, "malformed", "must be a duration such as 24h") if "er_than" in fault.pointer else fault
+            Fault(fault.pointer, "malformed", words) if "er_than" in fault.pointer else fault
             for fault in faults_of(error)
         ]
         raise Problem("invalid_parameter", "see errors", errors=faults) from None
+
+
+async def _filter(request: Request, asked: Which, principal: Principal, now: datetime) -> DeadFilter:
+    """What is meant, once its destination is one that is configured or that something was queued for.
+
+    Raises: Problem 400, so that a slip of the pen is not taken for "no dead letters"; 403.
+    """
+    which = asked.of(principal, now)
+    state, name = request.app.state, which.destination
+    if name is not None and name not in state.destinations and name not in await state.outbox.ledger():
+        words = "no destination of this name is configured, and nothing was ever queued for one"
+        raise Problem("invalid_parameter", "see errors", errors=[Fault("/destination", "unknown_destination", words)])
+    return which
 
 
 def _meant(asked: P) -> P:

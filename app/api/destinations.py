@@ -54,7 +54,7 @@ class Pause(Named):
     """What to hold back, and for how long."""
 
     rate_per_minute: int | None = Field(
-        None, ge=1, le=10_000_000, description="Do not hold the lane, but cap it: most events a minute."
+        None, ge=1, le=10_000_000, strict=True, description="Do not hold the lane, but cap it: most events a minute."
     )
     reason: str | None = Field(None, description="Why, for those who look later. No personal data.")
     for_: Duration | None = Field(

@@ -66,7 +66,8 @@ def pause(
     name: Name,
     event_name: EventName = None,
     rate_per_minute: Annotated[
-        int | None, typer.Option("--rate-per-minute", min=1, help="Do not hold it, but cap it: most events a minute.")
+        int | None,
+        typer.Option("--rate-per-minute", min=1, max=10_000_000, help="Do not hold it, but cap it: events a minute."),
     ] = None,
     duration: Annotated[str | None, typer.Option("--for", help="Until it ends by itself, e.g. 30m.")] = None,
     reason: Annotated[str | None, typer.Option(help="Why, for those who look later.")] = None,

@@ -111,7 +111,6 @@ async def test_a_dead_letter_is_told_whole(filled: Service) -> None:
     [
         ({}, ["1m", "2m", "3m", "4t", "5m"]),
         ({"destination": "meta"}, ["1m", "2m", "3m", "5m"]),
-        ({"destination": "nowhere"}, []),
         ({"reason": "rejected_by_platform", "source": "shop"}, ["1m", "2m", "3m", "4t"]),
         ({"reason": "outcome_unknown"}, []),
         ({"event_id": "purchase_ORD-x-meta-2"}, ["2m"]),
@@ -269,6 +268,9 @@ async def test_nothing_ends_without_saying_which(shared: Service, body: dict[str
         ({"cursor": f"{10**30}.1-2-3"}, "/cursor"),
         ({f"{MARK}@mail.example": "x"}, "/…"),
         ({"destination": "m" * 600}, "/destination"),
+        ({"destination": MARK}, "/destination"),
+        ({"older_than": "99999999d"}, "/older_than"),
+        ({"newer_than": "999999999d"}, "/newer_than"),
     ],
 )
 async def test_what_cannot_be_used_is_named_and_not_repeated(
@@ -284,6 +286,13 @@ async def test_what_cannot_be_used_is_named_and_not_repeated(
         assert answer.status_code == 400, answer.text
         assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
         assert_silent(answer)
+
+
+async def test_a_slip_in_a_name_is_told_apart_from_a_destination_that_was_removed(filled: Service) -> None:
+    (error,) = (await replay(filled, destination="mata", dry_run=True)).json()["errors"]
+    assert error["code"] == "unknown_destination"
+    filled.app.state.destinations = ("tiktok",)
+    assert await listed(filled, destination="meta") == ["1m", "2m", "3m", "5m"]
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'"all"'])

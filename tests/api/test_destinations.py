@@ -145,6 +145,8 @@ async def test_a_pause_outlives_the_gateway(tmp_path: Path, sandbox: SandboxServ
     [
         ({"event_name": f"{MARK}-name"}, "/event_name"),
         ({"rate_per_minute": 0}, "/rate_per_minute"),
+        ({"rate_per_minute": True}, "/rate_per_minute"),
+        ({"rate_per_minute": "5"}, "/rate_per_minute"),
         ({"rate_per_minute": f"{MARK}"}, "/rate_per_minute"),
         ({"for": f"{MARK}"}, "/for"),
         ({"for": "91d"}, "/for"),

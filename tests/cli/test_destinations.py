@@ -69,6 +69,12 @@ def test_a_refusal_is_said(run, gateway):
     assert "no destination of this name" in done.stderr
 
 
+@pytest.mark.parametrize("rate", ["0", "10000001", "99999999999999999999"])
+def test_a_rate_beyond_all_bounds(run, gateway, rate):
+    done = _run(run, gateway, "pause", "meta", "--rate-per-minute", rate)
+    assert (done.exit_code, gateway.asked) == (2, [])
+
+
 # --- forget
 
 
