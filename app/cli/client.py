@@ -17,6 +17,9 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 PATIENCE = 5
 """How often a busy gateway is asked again."""
 
+PATIENCE_READING = 1
+"""The same for a question: nothing is lost by giving up, and whoever asked sits before the screen."""
+
 BUSY = frozenset({429, 503})
 MAX_WAIT_S = 30.0
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -78,10 +81,14 @@ class Gateway:
     def ask(self, method: str, path: str, *, body: bytes | None = None, takes: frozenset[int]) -> dict[str, Any]:
         """The JSON object answered to one request with a status in `takes`; a busy gateway is asked again.
 
+        A GET that has to wait says so on stderr at once.
+
         Raises: GatewayError.
         """
         headers = {} if body is None else {"content-type": "application/json"}
         waited_s = 0.0
+        is_question = method == "GET"
+        patience = PATIENCE_READING if is_question else PATIENCE
         for attempt in itertools.count():
             failure, reply = None, None
             try:
@@ -92,18 +99,21 @@ class Gateway:
                 failure = GatewayError(f"the request to {self._where} failed: {type(error).__name__}")
             if reply is not None and (reply.status_code not in BUSY or reply.status_code in takes):
                 break
-            is_over = waited_s >= self.persist_s if self.persist_s else failure is not None or attempt == PATIENCE
+            is_over = waited_s >= self.persist_s if self.persist_s else failure is not None or attempt == patience
             if is_over:
                 if failure is not None:
                     raise failure from None
                 break
             wait_s = _wait(reply, attempt)
-            self.on_wait(str(failure) if reply is None else _refusal(reply))
+            why = str(failure) if reply is None else _refusal(reply, is_question=is_question)
+            self.on_wait(why)
+            if is_question:
+                typer.echo(f"convey: {why}; asking once more in {wait_s:.0f} s", err=True)
             self._pause(wait_s)
             waited_s += wait_s
         assert reply is not None
         if reply.status_code not in takes:
-            raise GatewayError(_refusal(reply))
+            raise GatewayError(_refusal(reply, is_question=is_question))
         answer = _object(reply)
         if answer is None:
             raise GatewayError(f"{self._where} did not answer as a Convey gateway does")
@@ -143,13 +153,15 @@ def _words(answer: dict[str, Any]) -> str:
     return str(answer.get("detail") or answer.get("title") or "")
 
 
-def _refusal(reply: httpx.Response) -> str:
+def _refusal(reply: httpx.Response, *, is_question: bool) -> str:
     answer = _object(reply) or {}
     words = printable(_words(answer))[:500]
     hint = {
         401: "the gateway does not know this key",
         403: "this key may not do that",
         404: "the gateway does not know this call",
-        503: "the gateway cannot keep events right now; nothing of this request was kept",
+        503: "the gateway's store does not answer right now"
+        if is_question
+        else "the gateway cannot keep events right now; nothing of this request was kept",
     }.get(reply.status_code, "the gateway refused")
     return f"{hint} (HTTP {reply.status_code})" + (f": {words}" if words else "")

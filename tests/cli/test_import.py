@@ -11,6 +11,7 @@ import pytest
 from app.cli.events_file import FileError
 from app.cli.imports.columns import columns_of, known_paths, parse_path, spell
 from app.cli.imports.state import Progress
+from app.cli.imports.verb import Import
 from tests.cli.support import KEY, accepted
 
 CSV = "event_name,event_time,transaction_id,user.email,custom_data.value,custom_data.currency\n"
@@ -159,7 +160,29 @@ def test_rows_that_cannot_be_read_cost_no_other(run, gateway):
         ("3", "malformed_row"),
         ("6", "malformed_row"),
     ]
+    assert [row[1] for row in _errors()] == ["4", "5", "9"]
+    assert "line 9 to line 10: look in line 9 for a stray quote or one that is not closed" in _errors()[2][5]
     assert "never closed" not in Path("f.csv.errors.csv").read_text()
+
+
+def test_rows_of_many_lines_are_told_and_too_many_refused(run, gateway):
+    rows = [
+        _row(1, mail='"two\nlines"'),
+        _row(2, mail='"' + "x\n" * 99 + '"'),
+        _row(3, mail='"' + "x\n" * 100 + '"'),
+        _row(4),
+    ]
+    Path("f.csv").write_text(CSV + "".join(rows))
+    done = _run(run, gateway, "f.csv")
+    assert done.exit_code == 1
+    assert [event["transaction_id"] for event in _events(gateway)] == ["T-1", "T-2", "T-4"]
+    assert [row[:2] + row[4:5] for row in _errors()] == [
+        ["1", "2", "spans_lines"],
+        ["2", "4", "spans_lines"],
+        ["3", "104", "malformed_row"],
+    ]
+    assert "from line 104 to line 204: look in line 104 for a quote that is not closed" in _errors()[2][5]
+    assert "warnings: spans_lines 2" in done.stdout
 
 
 def test_what_the_gateway_says_of_a_row_is_written_with_its_column(run, gateway):
@@ -254,6 +277,24 @@ def test_standard_input_keeps_no_place(run, gateway):
     assert done.exit_code == 0, done.output
     assert _events(gateway) == [{"event_name": "Lead"}]
     assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(("options", "again"), [((), "goes on from there"), (("--dry-run",), "begins anew")])
+def test_ctrl_c_says_where_it_stopped(run, gateway, monkeypatch, options, again):
+    post = Import._post
+
+    def interrupted(self, rows):
+        if rows[0][0].number > 1:
+            raise KeyboardInterrupt
+        return post(self, rows)
+
+    monkeypatch.setattr(Import, "_post", interrupted)
+    monkeypatch.setattr("app.cli.imports.verb.MAX_EVENTS", 3)
+    monkeypatch.setattr("app.cli.imports.verb.EXPLAINED_AT_ONCE", 3)
+    Path("f.csv").write_text(CSV + "".join(map(_row, range(1, 5))))
+    done = _run(run, gateway, "f.csv", *options)
+    assert done.exit_code == 130
+    assert f"stopped after 3 row(s): the same command {again}" in done.stderr
 
 
 # --- a gateway that cannot take it now

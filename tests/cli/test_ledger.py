@@ -81,3 +81,16 @@ def test_a_gateway_that_cannot_check(run, gateway):
     done = _ledger(run, gateway, _answer(), "--check")
     assert done.exit_code == 1
     assert "older version" in done.stderr
+
+
+@pytest.mark.parametrize("verb", [("ledger",), ("destinations", "list")])
+def test_a_store_that_is_down_is_said_at_once(run, gateway, monkeypatch, verb):
+    waited: list[float] = []
+    monkeypatch.setattr("app.cli.client.time.sleep", waited.append)
+    gateway.script = [(503, {"Retry-After": "5"}, b"{}")] * 9
+    done = run(*verb, "--url", gateway.url, CONVEY_KEY=KEY)
+    assert (done.exit_code, waited) == (1, [5.0])
+    first, last = done.stderr.splitlines()
+    assert "the gateway's store does not answer right now (HTTP 503); asking once more in 5 s" in first
+    assert "store does not answer" in last
+    assert "kept" not in done.stderr

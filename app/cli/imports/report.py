@@ -46,6 +46,11 @@ class Tally(msgspec.Struct):
         for code in {warning.get("code") for warning in result.get("warnings") or ()}:
             _add(self.warnings, code)
 
+    def count_warnings(self, warnings: Iterable[Fault]) -> None:
+        """Count what is odd about one row without being wrong, each kind once."""
+        for code in {warning.code for warning in warnings}:
+            _add(self.warnings, code)
+
     def count_faults(self, faults: Iterable[Fault]) -> None:
         """Count what is wrong with one row, each kind once."""
         for code in {fault.code for fault in faults}:

@@ -18,6 +18,9 @@ from app.cli.imports.columns import Path, Reading, columns_of, event_of, pointer
 from app.errors import Fault
 
 MAX_ROW_BYTES = 1 << 20
+MAX_ROW_LINES = 100
+"""A CSV row of more lines has a quote that was never closed, and others' cells within."""
+
 DELIMITERS = ",;\t|"
 FORMATS = {
     ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "ndjson",
@@ -27,12 +30,13 @@ _BOMS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16", codecs.BO
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: its number (the first after the header is 1), the line it ends on, and the event or what is wrong."""
+    """One row: its number (the first after the header is 1), the line it begins on, and the event or what is wrong."""
 
     number: int
     line: int
     event: dict[str, Any] | None
     faults: Sequence[Fault] = ()
+    warnings: Sequence[Fault] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,25 +140,38 @@ def _csv_rows(text: io.TextIOWrapper, name: str, layout: Layout) -> Source:
 def _cells(reader: Any, columns: Sequence[Path | None], layout: Layout) -> Iterator[Row]:
     number = 0
     while True:
+        line = reader.line_num + 1
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error:
             number += 1
-            words = "cannot be read: look for a stray quote, or a cell of more than 1 MiB"
-            yield Row(number, reader.line_num, None, (Fault("", "malformed_row", words),))
+            words = f"cannot be read{_span(line, reader.line_num)}: look in line {line} for a stray quote or one that "
+            words += "is not closed, or for a cell of more than 1 MiB"
+            yield Row(number, line, None, (Fault("", "malformed_row", words),))
             continue
         if not any(cell.strip() for cell in cells):
             continue
         number += 1
+        span = _span(line, reader.line_num)
+        if reader.line_num - line >= MAX_ROW_LINES:
+            words = f"goes on{span}: look in line {line} for a quote that is not closed"
+            yield Row(number, line, None, (Fault("", "malformed_row", words),))
+            continue
+        words = f"goes on{span}: if it should not, look in line {line} for a stray quote"
+        warnings = (Fault("", "spans_lines", words),) if span else ()
         if len(cells) != len(columns):
             words = f"has {len(cells)} cells where the header has {len(columns)}"
-            yield Row(number, reader.line_num, None, (Fault("", "wrong_number_of_cells", words),))
+            yield Row(number, line, None, (Fault("", "wrong_number_of_cells", words),), warnings)
             continue
         event, faults = event_of(columns, cells, layout.reading)
         made = None if faults else without_gaps(_completed(event, layout))
-        yield Row(number, reader.line_num, made, faults)
+        yield Row(number, line, made, faults, warnings)
+
+
+def _span(first: int, last: int) -> str:
+    return f" from line {first} to line {last}" if last > first else ""
 
 
 def _completed(event: dict[str, Any], layout: Layout) -> dict[str, Any]:

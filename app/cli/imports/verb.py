@@ -30,6 +30,8 @@ MAX_EVENTS = 500
 MAX_BYTES = 1 << 20
 EXPLAINED_AT_ONCE = 100
 TOO_LARGE = 413
+INTERRUPTED = 130
+"""What a shell says of a program that Ctrl-C ended."""
 
 
 def import_file(
@@ -84,7 +86,10 @@ def import_file(
         with _opened(file) as opened, Gateway(url, key, persist_s=persist_s) as gateway:
             run = Import(gateway, _state(file, state, is_dry=dry_run), is_dry=dry_run)
             report = errors or _errors(file, is_dry=dry_run)
-            tally = run.through(opened, file, layout, options, report, restart=restart)
+            try:
+                tally = run.through(opened, file, layout, options, report, restart=restart)
+            except KeyboardInterrupt:
+                fail(run.stopped(), INTERRUPTED)
     except FileError as error:
         fail(str(error), UNUSABLE)
     if as_json:
@@ -168,6 +173,7 @@ class Import:
         self._state = state
         self._is_dry = is_dry
         self._most = EXPLAINED_AT_ONCE if is_dry else MAX_EVENTS
+        self._is_begun = False
         self.refusal: str | None = None
         self.errors_path: Path | None = None
 
@@ -184,6 +190,7 @@ class Import:
             task = progress.add_task("reading", total=size)
             content = "" if is_stream or self._is_dry else digest_of(file, lambda read: progress.advance(task, read))
             is_resumed = self._state.begin(content, options, restart=restart)
+            self._is_begun = True
             kept = self._state.progress
             if kept.is_done:
                 console(stderr=True).print("this file was imported before; --restart does it again")
@@ -209,6 +216,13 @@ class Import:
         self.errors_path = errors_path if errors.size else None
         return self._state.progress.tally
 
+    def stopped(self) -> str:
+        """Where it stood when somebody stopped it, and what the same command would do."""
+        again = "goes on from there" if self._state.path is not None else "begins anew"
+        if not self._is_begun:
+            return "stopped while the file was looked through; nothing was sent"
+        return f"stopped after {self._state.progress.rows} row(s): the same command {again}"
+
     def _post_all(self, source: Source, errors: ErrorsFile, tally: Tally, done: int, moved: Callable[[], None]) -> None:
         for rows in self._batches(itertools.islice(source.rows, done, None)):
             results = self._post([(row, row.event) for row in rows if row.event is not None])
@@ -216,9 +230,11 @@ class Import:
             for row in rows:
                 result = results.get(row.number, {"status": Status.INVALID.value})
                 tally.count(result)
-                if faults := row.faults or faults_of(result):
-                    tally.count_faults(faults)
-                    wrong.append((row, faults))
+                faults = row.faults or faults_of(result)
+                tally.count_faults(faults)
+                tally.count_warnings(row.warnings)
+                if faults or row.warnings:
+                    wrong.append((row, (*faults, *row.warnings)))
             errors.write(wrong)
             done = rows[-1].number
             self._state.save(rows=done, errors_bytes=errors.size, tally=tally)
