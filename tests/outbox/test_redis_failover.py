@@ -22,7 +22,19 @@ from app.outbox.redis.watch import FAILOVERS, run_of
 from app.withdrawal import BOOK, encode_instant
 from app.withdrawals import Withdrawals
 from tests.factories import DESTINATIONS, START, FrozenClock, plan
-from tests.outbox.support import DAY, LEASE, Bounded, accept, claim_ids, counts, deliver_all, delivered, limit, settle
+from tests.outbox.support import (
+    DAY,
+    LEASE,
+    Bounded,
+    accept,
+    assert_closed,
+    claim_ids,
+    counts,
+    deliver_all,
+    delivered,
+    limit,
+    settle,
+)
 from tests.redis_server import RedisCluster, RedisSentinel, RedisServer
 
 WEAK: dict[str, Any] = {"durability": "declared", "destinations": DESTINATIONS}
@@ -47,6 +59,11 @@ async def says(store: RedisStore, words: str) -> bool:
     except StoreUnavailable as error:
         return words != "" and words in str(error)
     return words == ""
+
+
+async def has_queued(store: RedisStore, number: int) -> bool:
+    """Whether the ledger has this many deliveries to Meta."""
+    return (await counts(store)).get("queued") == number
 
 
 async def failovers(store: RedisStore) -> list[dict]:
@@ -152,6 +169,38 @@ class TestRestart(Bounded):
         assert (await accept(store, plan("ORD-2"))).status is Status.ACCEPTED
         for each in (store, lenient):
             await each.close()
+
+    @limit(60)
+    @pytest.mark.parametrize("is_first", [True, False], ids=["accepting first", "delivering first"])
+    async def test_what_was_delivered_before_a_flush_is_not_sent_again(
+        self, own: RedisServer, clock: FrozenClock, is_first: bool
+    ) -> None:
+        """Whichever of the two begins the store anew, and although the events get other numbers in it."""
+        accepting, delivering = [
+            await RedisStore.open(own.url, destinations=DESTINATIONS, now=clock.now) for _ in range(2)
+        ]
+        await accepting.accept([plan(f"OLD-{number}", ("tiktok",)) for number in range(7)])
+        await deliver_all(delivering, "tiktok")
+        accepting._recall._told.clear()  # as if it were long ago: the numbers of what is restored begin anew
+        await accepting.accept([plan(f"ORD-{number}", ("meta",)) for number in range(20)])
+        under_way = await delivering.claim("meta", 5, LEASE)
+        assert await settle(delivering, *map(delivered, await delivering.claim("meta", 10, LEASE))) == 10
+        assert own.command("FLUSHALL") == "+OK"
+        for store in (accepting, delivering) if is_first else (delivering, accepting):
+            with pytest.raises(StoreVanished):
+                await store.probe()
+        assert await settle(delivering, *map(delivered, under_way)) == 0
+        await until(lambda: has_queued(accepting, 20))
+        sent = [*await delivering.claim("meta", 3, LEASE), *await delivering.claim("meta", 20, LEASE)]
+        first = {each.event_id for each in sent}
+        assert len(sent) == len(first) == 5
+        assert not first & {each.event_id for each in under_way}
+        assert await settle(delivering, *map(delivered, sent)) == 5
+        assert await delivering.claim("meta", 20, LEASE) == []
+        assert await counts(accepting) == {"queued": 20, "delivered": 20}
+        await assert_closed(accepting)
+        for store in (accepting, delivering):
+            await store.close()
 
     @limit(60)
     async def test_a_flushed_store_takes_new_events_and_gets_the_latest_back(

@@ -4,6 +4,9 @@ A replica that takes over has what it had received, a server that was killed wha
 process keeps what was acknowledged: plans with the id they got, minted ids, withdrawals, and which deliveries arrived.
 All of it can be told twice: accepting is idempotent, minting too, of withdrawals the latest stands, and a late
 `delivered` counts while its delivery is pending.
+
+In a store begun anew an event has another number, and another process may be the one to restore it. So what arrived is
+known by its event as well, and is recognised when it is claimed.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from app.errors import Outcome, Status
-from app.model import Accepted, HashedEvent, IdRequest, Plan, from_epoch
+from app.model import Accepted, Delivery, HashedEvent, IdRequest, Plan, Settlement, from_epoch
 from app.outbox.port import Memo
 from app.outbox.redis.accept import Item
 from app.outbox.redis.claims import Ending
@@ -29,6 +32,8 @@ from app.proof import decode_proof, encode_proof
 from app.withdrawal import BOOK
 
 KEEP_FOR = timedelta(seconds=30)
+RECOGNISED_FOR = timedelta(minutes=10)
+"""How long after a store was begun anew what had arrived before is recognised."""
 MAX_BYTES = 32 << 20
 OTHER_BYTES = 300
 """About what an entry takes beside its bytes."""
@@ -67,7 +72,19 @@ class Kept(msgspec.Struct, array_like=True, frozen=True):
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Kept)
-Told = bytes | Ending | Minting | Memo
+Arrival = tuple[str, str, str]
+"""A delivery by its event: the queue's text, which names event and source, its event_id and its destination."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """That a delivery arrived, and what the store is told of it."""
+
+    arrival: Arrival
+    ending: Ending
+
+
+Told = bytes | Arrived | Minting | Memo
 
 
 @dataclass(slots=True)
@@ -83,6 +100,8 @@ class Recall:
     _unkept: deque[list[int]] = field(default_factory=deque)
     _told: deque[tuple[float, int, Told]] = field(default_factory=deque)
     _bytes: int = 0
+    _arrived: set[Arrival] = field(default_factory=set)
+    _recognised_until: float = 0.0
 
     def accepted(self, items: Sequence[Item], answers: Sequence[Accepted]) -> None:
         """Keep plans that were answered. A conflict has nothing to lose."""
@@ -106,11 +125,35 @@ class Recall:
             )
             self._keep(kept, len(kept) + OTHER_BYTES)
 
-    def settled(self, endings: Iterable[tuple[Ending, Outcome, int]]) -> None:
-        """Keep the settlements of what arrived, where they took effect."""
-        for ending, outcome, effect in endings:
-            if effect and outcome is Outcome.DELIVERED:
-                self._keep(ending, OTHER_BYTES + len(ending.packed))
+    def settling(self, settlements: Sequence[Settlement], endings: Sequence[Ending]) -> None:
+        """Keep what arrived, before the store is told: a platform has it, whatever becomes of the settlement."""
+        for settlement, ending in zip(settlements, endings, strict=True):
+            if settlement.outcome is Outcome.DELIVERED:
+                arrival = _arrival_of(settlement.delivery)
+                self._keep(Arrived(arrival, ending), 2 * OTHER_BYTES + len(ending.packed))
+                if self.now() < self._recognised_until:
+                    self._arrived.add(arrival)
+
+    def settled(self, settlements: Sequence[Settlement], effects: Sequence[int]) -> None:
+        """Those that took effect are not claimed again: only the others need be recognised."""
+        if self._arrived:
+            for settlement, effect in zip(settlements, effects, strict=True):
+                if effect:
+                    self._arrived.discard(_arrival_of(settlement.delivery))
+
+    def begun_anew(self) -> None:
+        """The store lost everything: what had arrived is recognised from now on, whoever restores it."""
+        self._arrived |= {told.arrival for _, _, told in self._told if isinstance(told, Arrived)}
+        self._recognised_until = self.now() + RECOGNISED_FOR.total_seconds()
+
+    def has_arrived(self, delivery: Delivery) -> bool:
+        """Whether it arrived before the store was begun anew, or was under way then."""
+        if not self._arrived:
+            return False
+        if self.now() >= self._recognised_until:
+            self._arrived.clear()
+            return False
+        return _arrival_of(delivery) in self._arrived
 
     def minted(self, minting: Minting) -> None:
         """Keep an id that was handed out."""
@@ -162,9 +205,9 @@ class Recall:
                 kept = _decoder.decode(told)
                 if partitions & _places_of(kept.source, (kept.event_id, kept.transaction), total):
                     plans.append(kept)
-            elif isinstance(told, Ending):
-                if told.partition in partitions:
-                    endings.append(told)
+            elif isinstance(told, Arrived):
+                if told.ending.partition in partitions:
+                    endings.append(told.ending)
             elif isinstance(told, Minting) and partitions & _places_of(
                 told.key.source, (told.event_id, told.key.transaction), total
             ):
@@ -179,3 +222,7 @@ class Recall:
 
 def _places_of(source: str, texts: Iterable[str | None], total: int) -> set[int]:
     return {place_of(source, text, total).partition for text in texts if text is not None}
+
+
+def _arrival_of(delivery: Delivery) -> Arrival:
+    return delivery.key.queue, delivery.event_id, delivery.destination

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 
 from app.dedup.port import IdKey, KeptContext, MintedId
 from app.errors import Outcome, StoreUnavailable, StoreVanished
+from app.logs import wide_event
 from app.model import Accepted, Delivery, Plan, Settlement
 from app.outbox.address import Address, parse_url
 from app.outbox.port import PENDING, Backlog, DeadFilter, DeadLetter, DeadPage, EventState, Ledger, Memo, Note
@@ -36,6 +38,7 @@ from app.outbox.room import NO_LIMITS, Limits, Waiting
 from app.outbox.shares import EVERYTHING, Choice
 from app.withdrawal import BOOK
 
+log = logging.getLogger("convey.store")
 T = TypeVar("T")
 _MICROSECOND = timedelta(microseconds=1)
 EVENT_BYTES = 900
@@ -218,8 +221,24 @@ class RedisStore:
 
     async def _claim(self, destination: str, limit: int, lease: timedelta, choice: Choice) -> Sequence[Delivery]:
         async with self._claiming[destination]:
-            self._lookout.claiming(destination)
-            return await self._claims.claim(destination, limit, lease, choice)
+            while True:
+                self._lookout.claiming(destination)
+                claimed = await self._claims.claim(destination, limit, lease, choice)
+                arrived = [each for each in claimed if self._recall.has_arrived(each)]
+                if not arrived:
+                    return claimed
+                await self._settle_again(arrived)
+                ended = {id(each) for each in arrived}
+                if left := [each for each in claimed if id(each) not in ended]:
+                    return left
+
+    async def _settle_again(self, arrived: Sequence[Delivery]) -> None:
+        """End what this process had delivered before the store was begun anew, instead of sending it again."""
+        now = self._link.wall()
+        endings = [claims.ending(Settlement(each, Outcome.DELIVERED), now) for each in arrived]
+        settled = sum(await self._settles.do(endings))
+        words = "deliveries that had arrived before the store was begun anew were settled again, not sent again"
+        wide_event(log, "store.settled_again", level=logging.WARNING, count=settled, detail=words)
 
     async def extend(self, deliveries: Sequence[Delivery], lease: timedelta) -> Sequence[Delivery]:
         """See `Outbox.extend`."""
@@ -231,8 +250,9 @@ class RedisStore:
             return 0
         now = self._link.wall()
         endings = [claims.ending(each, now) for each in settlements]
+        self._recall.settling(settlements, endings)
         effects = await self._settles.do(endings)
-        self._recall.settled(zip(endings, (each.outcome for each in settlements), effects, strict=True))
+        self._recall.settled(settlements, effects)
         self._lookout.wake({each.delivery.destination for each in settlements if each.outcome is Outcome.RETRYING})
         return sum(effects)
 

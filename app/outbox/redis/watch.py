@@ -65,6 +65,7 @@ class Watch:
     def forget(self) -> None:
         """The data had vanished and an empty store was begun: whatever the servers are, they lack everything."""
         self._runs = dict.fromkeys(range(self._link.partitions), b"emptied")
+        self._recall.begun_anew()
 
     async def look(self) -> Retold | None:
         """Look at every server once; returns what had to be told again, if anything had.
@@ -78,7 +79,8 @@ class Watch:
             await self._look_at_settings()
         if not changed:
             self._runs = runs
-            self._recall.same_servers()
+            if not self._link.is_gone:
+                self._recall.same_servers()
             return None
         retold = await self._tell_again(changed)
         self._runs = runs
