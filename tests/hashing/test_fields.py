@@ -273,3 +273,11 @@ def test_lead_id_and_customer_type() -> None:
         ("lead_id_invalid", "/user/lead_id"),
         ("customer_type_unknown", "/user/customer_type"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [("jane", "jane"), ("dr. jane", "jane"), ("doe jr.", "doe"), ("anna maria", "anna maria"), ("dr", "dr")],
+)
+def test_the_spaced_form_of_a_name_drops_titles_and_suffixes(name: str, form: str) -> None:
+    assert person.name2(name) == form
