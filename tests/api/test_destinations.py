@@ -130,6 +130,7 @@ async def test_a_rate_is_capped(working: Service, clock: FrozenClock) -> None:
 async def test_a_pause_outlives_the_gateway(tmp_path: Path, sandbox: SandboxServer, clock: FrozenClock) -> None:
     async with open_service(tmp_path, sandbox.url, clock) as service:
         await steer(service, "pause")
+        await until(lambda: service.runtime._worker.lanes["meta"].state == "paused")
         await service.post(good("ORD-1"))
     async with open_service(tmp_path, sandbox.url, clock) as service:
         await reaches(service, "tiktok", delivered=1)
