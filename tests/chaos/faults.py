@@ -117,7 +117,7 @@ def flush_all(world: World) -> str:
     lost |= set(load.snapshot())
     world.may_be_lost |= lost
     world.was_emptied = True
-    reported = [member for member in world.fleet.members if member.role == "api"]
+    reported = world.fleet.fronts
     wait_until("it to be reported", lambda: all(member.logged("store.vanished") for member in reported), 60)
     before = len(load.snapshot())
     wait_until("new events to be taken", lambda: len(load.snapshot()) > before + 50, 60)

@@ -21,18 +21,30 @@ READY_S = 120.0
 class Fleet:
     """Three API processes and three workers."""
 
-    def __init__(self, folder: Path, sandbox: Sandbox, store: Mapping[str, Any], roles: Sequence[str] = ROLES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        sandbox: Sandbox,
+        store: Mapping[str, Any],
+        roles: Sequence[str] = ROLES,
+        tuning: Mapping[str, Any] = TUNING,
+    ) -> None:
         self.members = [
-            Gateway(folder / f"{role}-{number}", sandbox.url, role=role, store=store, tuning=TUNING, server=SERVER)
+            Gateway(folder / f"{role}-{number}", sandbox.url, role=role, store=store, tuning=tuning, server=SERVER)
             for number, role in enumerate(roles)
         ]
         self.kills = 0
         self.restarts = 0
 
     @property
-    def api_urls(self) -> list[str]:
+    def fronts(self) -> list[Gateway]:
+        """The members that take requests."""
+        return [member for member in self.members if member.role != "worker"]
+
+    @property
+    def urls(self) -> list[str]:
         """Where events can be posted."""
-        return [member.url for member in self.of("api")]
+        return [member.url for member in self.fronts]
 
     def of(self, role: str) -> list[Gateway]:
         """The members of a role."""
@@ -75,7 +87,7 @@ class Fleet:
         """The answer of whichever API process has one."""
 
         def answer() -> Any:
-            for member in self.of("api"):
+            for member in self.fronts:
                 with contextlib.suppress(httpx.TransportError):
                     reply = member.get(path)
                     if reply.status_code == 200:

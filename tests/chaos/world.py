@@ -47,7 +47,7 @@ class World:
         """Clients that post to every API process, with trouble at the platforms, until left; then all is answered."""
         self.sandbox.script_all(*TROUBLE, seed=self.seed)
         self.load = load = Load(
-            self.fleet.api_urls, prefix=prefix, seed=self.seed, clients=3, pause_s=0.06, largest_batch=10, give_up=0.1
+            self.fleet.urls, prefix=prefix, seed=self.seed, clients=3, pause_s=0.06, largest_batch=10, give_up=0.1
         )
         load.start()
         try:
