@@ -164,6 +164,8 @@ class HashedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     place: str | None = None
     """Where the shopper is, as US-CA, of an event that some destination gets limited: its law is what limits."""
     test_codes: dict[str, str] = {}
+    persons: tuple[bytes, ...] = ()
+    """Keys of the person it is about (`app.withdrawal.person_keys`): worked out once, asked for before every send."""
 
     @property
     def money(self) -> tuple[str, Decimal] | None:

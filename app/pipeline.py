@@ -47,7 +47,7 @@ from app.model import (
     canonical_bytes,
 )
 from app.wire import Event
-from app.withdrawal import PERSON_FORMS
+from app.withdrawal import PERSON_FORMS, person_keys
 
 TWIN_SOURCES = frozenset({"website", "app"})
 """Action sources in which a pixel or an app SDK reports the same event from the shopper's side."""
@@ -69,7 +69,10 @@ class Route:
 
 @dataclass(frozen=True)
 class SourcePolicy:
-    """What the operator decided for one source of events. `proof_key` is what consent strings are digested with."""
+    """What the operator decided for one source of events.
+
+    Consent strings are digested with `proof_key`, persons are told apart by `person_key`: secrets of the store.
+    """
 
     name: str
     routes: tuple[Route, ...]
@@ -77,6 +80,7 @@ class SourcePolicy:
     has_pixel: bool = True
     consent: ConsentOptions = field(default_factory=ConsentOptions)
     proof_key: bytes = field(default=b"", repr=False)
+    person_key: bytes = field(default=b"", repr=False)
     leak_policy: Literal["redact", "reject", "report"] = "redact"
     sends_conflicts: bool = False
     event_id_template: str = DEFAULT_TEMPLATE
@@ -162,6 +166,7 @@ def plan(event: Event, policy: SourcePolicy, forms: frozenset[Form], now: dateti
         test_codes=event.test_event_codes or {},
         consent=_consent_facts(policy, gates, given.signals.collected_at, now),
         place=str(given.place) if given.place and any(gate.limited for gate in gates.values()) else None,
+        persons=person_keys(policy.name, identity, policy.person_key),
     )
     warnings += _advice(hashed, transaction, event.event_id is not None)
     verdicts, deliveries = _route(hashed, policy, gates, now, warnings)
@@ -389,7 +394,7 @@ def _id_request(
         identity = hashed.identity if event.user.fbc else msgspec.structs.replace(hashed.identity, fbc=None)
         # Nor by what the shopper allowed meanwhile.
         plain = msgspec.structs.replace(
-            hashed, event_time=stated, identity=identity, consent=ConsentFacts(), place=None
+            hashed, event_time=stated, identity=identity, consent=ConsentFacts(), place=None, persons=()
         )
         canonical = canonical_bytes(plain)
         derived = derive_without_key(policy.name, hashed.event_name, canonical)

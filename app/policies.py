@@ -26,8 +26,8 @@ def principals(settings: Settings) -> dict[str, Principal]:
     }
 
 
-def source_policy(settings: Settings, source: SourceConfig, proof_key: bytes) -> SourcePolicy:
-    """What the configuration says about one source, as the pipeline reads it; `proof_key` is the store's own."""
+def source_policy(settings: Settings, source: SourceConfig, proof_key: bytes, person_key: bytes) -> SourcePolicy:
+    """What the configuration says about one source, as the pipeline reads it; the keys are the store's own."""
     known = known_destinations()
     return SourcePolicy(
         name=source.name,
@@ -45,6 +45,7 @@ def source_policy(settings: Settings, source: SourceConfig, proof_key: bytes) ->
         has_pixel=source.pixel,
         consent=settings.consent_of(source),
         proof_key=proof_key,
+        person_key=person_key,
         leak_policy=source.leak_policy,
         sends_conflicts=source.on_conflict == "send",
         event_id_template=source.event_id_template,

@@ -54,10 +54,10 @@ class Runtime:
         health: Health,
         salt: bytes,
         proof_key: bytes,
-        withdrawals: Withdrawals,
+        person_key: bytes,
     ) -> None:
-        """`salt` and `proof_key` are the store's own: what credentials and consent strings are digested with."""
-        self.withdrawals = withdrawals
+        """The last three are secrets of the store: what credentials, consent strings, persons are digested with."""
+        self.withdrawals = withdrawals = Withdrawals(store, person_key)
         self._salt = salt
         self.settings = settings
         self.role = role
@@ -69,7 +69,9 @@ class Runtime:
         self.now = now
         kinds = destinations()
         self.asked_later = tuple(lane.name for lane in settings.destinations if kinds[lane.type].later is not None)
-        self.policies = {source.name: source_policy(settings, source, proof_key) for source in settings.sources}
+        self.policies = {
+            source.name: source_policy(settings, source, proof_key, person_key) for source in settings.sources
+        }
         self.ingest = Ingest(store, store, store.pairs, withdrawals, self.policies, metrics, now)
         own = settings.destinations if role.works_lanes else ()
         self.health = health
@@ -136,10 +138,8 @@ class Runtime:
                 names = ("credentials", PROOF_KEY, "persons")
                 return [await store.keep_secret(name, lambda: secrets.token_bytes(32)) for name in names]
 
-            salt, proof_key, persons = await patiently(keys, settings.store, stop)
-            withdrawals = Withdrawals(store, persons)
-            clock, told = now or utc_now, health or Health()
-            runtime = cls(settings, role, store, sender, metrics, clock, told, salt, proof_key, withdrawals)
+            own = await patiently(keys, settings.store, stop)
+            runtime = cls(settings, role, store, sender, metrics, now or utc_now, health or Health(), *own)
             if role.works_lanes:
                 runtime.health.expect(runtime._worker.lanes)
                 with contextlib.suppress(StoreUnavailable):  # the worker does it again, every other second

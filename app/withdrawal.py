@@ -1,14 +1,14 @@
 """Consent taken back: whom a withdrawal means, and what it stands against. Pure.
 
-A withdrawal is kept under keys of the person, one for each strong identifier in each of its normal forms: HMACs under a
-secret of the store, so that what is kept tells nobody anything. An event is that person's when it carries one of them.
-Keys belong to a source: two shops may both have a customer 991.
+A withdrawal is kept under keys of the person, one for each strong identifier in each of its normal forms: keyed digests
+under a secret of the store, so that what is kept tells nobody anything. An event is that person's when it carries one
+of them. Keys belong to a source: two shops may both have a customer 991.
 """
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -19,15 +19,15 @@ from app.errors import Outcome, Reason
 from app.model import Delivery, Form, HashedEvent, HashedIdentity, Plan, Settlement, Verdict
 from app.proof import ProvenDecision
 
-PERSON_FORMS = (
-    Form.EMAIL,
-    Form.EMAIL_GMAIL_FOLDED,
-    Form.PHONE_DIGITS,
-    Form.PHONE_E164,
-    Form.EXTERNAL_ID_LOWER,
-    Form.EXTERNAL_ID,
-)
-"""The forms a person is known by: what names one person and no other."""
+PERSON_FIELDS: Mapping[bytes, tuple[Form, ...]] = {
+    b"em": (Form.EMAIL, Form.EMAIL_GMAIL_FOLDED),
+    b"ph": (Form.PHONE_DIGITS, Form.PHONE_E164),
+    b"xi": (Form.EXTERNAL_ID_LOWER, Form.EXTERNAL_ID),
+}
+"""What names one person and no other, in the forms it is known by. A key stands for the digest, whatever its form: a
+digest that came ready-made may be of any."""
+PERSON_FORMS = tuple(form for forms in PERSON_FIELDS.values() for form in forms)
+_KEY_BYTES = 12
 
 BOOK = "withdrawn"
 KEPT_FOR = timedelta(days=400)
@@ -54,17 +54,30 @@ def names_of(key: str, destinations: Collection[str]) -> list[str]:
     return [key, *(f"{key}:{destination}" for destination in destinations)]
 
 
-def person_keys(source: str, identity: HashedIdentity, secret: bytes) -> Iterator[str]:
-    """The keys of the person an identity is, for one source: 32 hex digits each; none where nobody is named."""
-    for form in PERSON_FORMS:
-        for digest in identity.digests.get(form, ()):
-            words = b"\0".join((source.encode(), form.value.encode(), digest))
-            yield hmac.digest(secret, words, "sha256")[:16].hex()
+def person_keys(source: str, identity: HashedIdentity, secret: bytes) -> tuple[bytes, ...]:
+    """The keys of the person an identity is, for one source: 12 bytes each; none where nobody is named.
+
+    `secret` has at most 64 bytes.
+    """
+    digests = identity.digests
+    keys: list[bytes] = []
+    for field, (one, other) in PERSON_FIELDS.items():
+        found = digests.get(one, ())
+        if (more := digests.get(other, ())) != found:
+            found += tuple(digest for digest in more if digest not in found)
+        for digest in found:
+            # The digest has a fixed length, so what follows it cannot be taken for a part of it.
+            words = field + digest + source.encode()
+            keys.append(hashlib.blake2b(words, key=secret, digest_size=_KEY_BYTES).digest())
+    return tuple(keys)
 
 
 def keys_of(events: Iterable[HashedEvent], secret: bytes) -> list[tuple[str, ...]]:
-    """The keys of each event's person, in order."""
-    return [tuple(person_keys(event.source, event.identity, secret)) for event in events]
+    """The keys of each event's person, in order, as 24 hex digits each: those it was planned with, if it has any."""
+    return [
+        tuple(key.hex() for key in event.persons or person_keys(event.source, event.identity, secret))
+        for event in events
+    ]
 
 
 def is_withdrawn(

@@ -36,7 +36,7 @@ class Withdrawals:
 
         Raises: StoreUnavailable.
         """
-        keys = list(person_keys(source, identity, self._secret))
+        keys = [key.hex() for key in person_keys(source, identity, self._secret)]
         names = [name for key in keys for name in (names_of(key, destinations)[1:] if destinations else [key])]
         value, until = encode_instant(now), now + KEPT_FOR
         names += [mark_of(key) for key in keys]

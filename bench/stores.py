@@ -48,7 +48,7 @@ class Planner:
 
     def __init__(self, folder: Path, clock: Clock) -> None:
         settings = load(configuration(folder, "http://127.0.0.1:9", "1m"), {})
-        self._policy = source_policy(settings, settings.sources[0], b"bench")
+        self._policy = source_policy(settings, settings.sources[0], b"bench", b"bench")
         self._clock = clock
 
     def plans(self, first: int, number: int) -> list[Plan]:

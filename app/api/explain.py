@@ -174,7 +174,9 @@ def _explanation(planned: Plan, told: Explanation, warnings: tuple[Warn, ...]) -
 def _kept(event: HashedEvent) -> dict[str, Any]:
     """The event as it would be kept, its digests as hex."""
     digests = {form: [digest.hex() for digest in found] for form, found in event.identity.digests.items()}
-    kept: dict[str, Any] = msgspec.to_builtins(event, builtin_types=(bytes,))
+    # The keys of the person say nothing to anyone outside the store.
+    shown = msgspec.structs.replace(event, persons=())
+    kept: dict[str, Any] = msgspec.to_builtins(shown, builtin_types=(bytes,))
     if digests:
         kept["identity"]["digests"] = digests
     return kept

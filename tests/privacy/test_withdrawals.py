@@ -13,7 +13,7 @@ import pytest
 from app.errors import Outcome
 from app.model import Form, HashedIdentity
 from app.outbox.port import DeadFilter
-from app.withdrawal import names_of, person_keys
+from app.withdrawal import keys_of, names_of, person_keys
 from app.withdrawals import Withdrawals
 from tests.api.support import ALLOWED, OTHER, READER, Service, assert_silent, bearer, fresh, good
 from tests.delivery.support import Setup, opened
@@ -261,7 +261,24 @@ async def test_it_survives_a_restart_and_is_kept_under_the_store_s_secret(setup:
 
 
 def test_a_person_without_a_strong_identifier_has_no_keys() -> None:
-    assert list(person_keys("shop", HashedIdentity(fbp="fb.1.2.3"), SECRET)) == []
+    assert person_keys("shop", HashedIdentity(fbp="fb.1.2.3"), SECRET) == ()
     (key,) = person_keys("shop", person(JANE), SECRET)
-    assert names_of(key, ("meta",)) == [key, f"{key}:meta"]
     assert key not in person_keys("other", person(JANE), SECRET)
+    assert names_of(key.hex(), ("meta",)) == [key.hex(), f"{key.hex()}:meta"]
+
+
+def test_a_digest_counts_once_whatever_forms_it_stands_under() -> None:
+    one, other = digest("one"), digest("other")
+    alone = person_keys("shop", HashedIdentity(digests={Form.EMAIL: (one,)}), SECRET)
+    both: dict[str, tuple[bytes, ...]] = {Form.EMAIL: (one,), Form.EMAIL_GMAIL_FOLDED: (one, other)}
+    assert len(person_keys("shop", HashedIdentity(digests=both), SECRET)) == 2
+    assert person_keys("shop", HashedIdentity(digests=both), SECRET)[:1] == alone
+    assert person_keys("shop", HashedIdentity(digests={Form.EMAIL_GMAIL_FOLDED: (one,)}), SECRET) == alone
+    assert person_keys("shop", HashedIdentity(digests={Form.EXTERNAL_ID: (one,)}), SECRET) != alone
+
+
+def test_an_event_planned_with_keys_goes_by_them_and_an_older_one_by_its_identity() -> None:
+    keys = person_keys("shop", person(JANE), SECRET)
+    older = hashed_event(identity=person(JANE))
+    planned = hashed_event(identity=HashedIdentity(), persons=keys)
+    assert keys_of([older, planned], SECRET) == [tuple(key.hex() for key in keys)] * 2
