@@ -80,6 +80,7 @@ class Reason(StrEnum):
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     OUTCOME_UNKNOWN = "outcome_unknown"
     PURCHASE_NOT_DELIVERED = "purchase_not_delivered"
+    BODY_UNREADABLE = "body_unreadable"
     # expired
     PLATFORM_WINDOW_PASSED = "platform_window_passed"
     DEDUP_WINDOW_PASSED = "dedup_window_passed"
@@ -123,6 +124,7 @@ REASONS: dict[Outcome, tuple[Reason, ...]] = {
         Reason.ATTEMPTS_EXHAUSTED,
         Reason.OUTCOME_UNKNOWN,
         Reason.PURCHASE_NOT_DELIVERED,
+        Reason.BODY_UNREADABLE,
     ),
     Outcome.EXPIRED: (Reason.PLATFORM_WINDOW_PASSED, Reason.DEDUP_WINDOW_PASSED),
     Outcome.WITHDRAWN: (Reason.CONSENT_WITHDRAWN, Reason.CANCELLED),

@@ -182,6 +182,11 @@ class HashedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.transaction_id or data.order_id or self.identity.lead_id or data.subscription_id
 
 
+def from_epoch(seconds: float) -> datetime:
+    """The aware UTC instant of a Unix time in seconds."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
 _encoder = msgspec.msgpack.Encoder()
 _canonical_encoder = msgspec.msgpack.Encoder(order="deterministic")
 _decoder = msgspec.msgpack.Decoder(HashedEvent)
@@ -324,6 +329,12 @@ class Delivery:
     claimed_until: datetime | None = None
 
 
+UNREADABLE = HashedEvent("", "", from_epoch(0))
+"""Stands for an event whose body nobody can open any more: its data key is gone, or it is damaged."""
+LOCKED = HashedEvent("", "", from_epoch(0))
+"""Stands for an event whose body a process with other keys could open."""
+
+
 @dataclass(frozen=True, slots=True)
 class TokenFor:
     """Says that a call needs an OAuth access token; `app.delivery.sender` gets it.
@@ -444,8 +455,3 @@ class Settlement:
     attempted: bool = True
     unsure_since: datetime | None = None
     unknown_answers: int = 0
-
-
-def from_epoch(seconds: float) -> datetime:
-    """The aware UTC instant of a Unix time in seconds."""
-    return datetime.fromtimestamp(seconds, UTC)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from app.outbox.port import Store
 from app.outbox.redis import RedisStore
 from app.outbox.room import NO_LIMITS, Limits
 from app.outbox.sqlite import SqliteStore
+from app.outbox.vault import PLAIN
 
 T = TypeVar("T")
 log = logging.getLogger("convey.store")
@@ -33,17 +35,19 @@ async def opened(
     stop: asyncio.Event | None = None,
     limits: Limits = NO_LIMITS,
     proof_retention: timedelta = timedelta(days=90),
+    given_up: frozenset[str] = frozenset(),
 ) -> AsyncIterator[Store]:
     """The store, with a lane for each of `destinations`; closed on leaving, whatever happened. Holds to `limits`.
 
     `now` is the clock of an SQLite store; a Redis store goes by its server's own unless tests give one. A Redis
-    store that does not answer is waited for up to `start_within`, less if `stop` is set.
+    store that does not answer is waited for up to `start_within`, less if `stop` is set. What is sealed under an
+    encryption key whose id is in `given_up` is given up for good.
 
     Raises:
         StoreMismatch: It cannot be used as it is, however long one waits.
         StoreUnavailable: It was not there in time.
     """
-    store = await patiently(lambda: _open(config, destinations, now, limits, proof_retention), config, stop)
+    store = await patiently(lambda: _open(config, destinations, now, limits, proof_retention, given_up), config, stop)
     try:
         yield store
     finally:
@@ -56,7 +60,10 @@ async def _open(
     now: Callable[[], datetime] | None,
     limits: Limits,
     proof_retention: timedelta,
+    given_up: frozenset[str],
 ) -> Store:
+    sealed = config.encryption.encryption if config.encryption is not None else PLAIN
+    encryption = replace(sealed, given_up=given_up)
     if config.is_shared:
         return await RedisStore.open(
             config.address,
@@ -70,6 +77,7 @@ async def _open(
             allow_weak=config.allow_weak,
             answer_within=config.answer_within,
             limits=limits,
+            encryption=encryption,
         )
     return await SqliteStore.open(
         config.path,
@@ -80,6 +88,7 @@ async def _open(
         synchronous="OFF" if config.durability == "memory" else "FULL",
         max_bytes=config.max_bytes,
         limits=limits,
+        encryption=encryption,
     )
 
 

@@ -25,7 +25,9 @@ from app.units import Duration
 log = logging.getLogger("convey.dead_letters")
 router = APIRouter(tags=["dead letters"])
 
-DeadReason = Literal["rejected_by_platform", "attempts_exhausted", "outcome_unknown", "purchase_not_delivered"]
+DeadReason = Literal[
+    "rejected_by_platform", "attempts_exhausted", "outcome_unknown", "purchase_not_delivered", "body_unreadable"
+]
 FILTERS = ("destination", "reason", "event_id", "source", "event_name", "older_than", "newer_than")
 LONGEST_AGE = timedelta(days=3650)
 

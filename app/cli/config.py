@@ -63,6 +63,7 @@ def check(config: ConfigFile = None) -> None:
     """
     settings = load_or_fail(config)
     typer.echo(f"the configuration is fine: {_counted(settings)}")
+    typer.echo(f"at rest: {_at_rest(settings)}")
 
 
 @config_app.command("show")
@@ -89,6 +90,16 @@ def schema() -> None:
     Example: convey config schema > convey.schema.json
     """
     typer.echo(orjson.dumps(json_schema(), option=orjson.OPT_INDENT_2).decode())
+
+
+def _at_rest(settings: Settings) -> str:
+    encryption = settings.store.encryption
+    if encryption is None:
+        return "events and contexts are kept in clear (hashed identifiers, addresses, click ids): no store.encryption"
+    ids = ", ".join(each.id for each in encryption.keys)
+    if not encryption.seal:
+        return f"nothing new is sealed (store.encryption.seal is false); keys that still open: {ids}"
+    return f"events and contexts are sealed; keys, the first wraps: {ids}"
 
 
 def _counted(settings: Settings) -> str:

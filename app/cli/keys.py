@@ -1,15 +1,26 @@
-"""`convey keys`: makes API keys. Convey keeps a key's hash only, so the key itself is shown once."""
+"""`convey keys`: makes API keys and encryption keys, and gives up what a lost encryption key sealed.
+
+Convey keeps an API key's hash only, and an encryption key not at all, so that either is shown once.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import hashlib
+import re
 import secrets
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 import yaml
 
-from app.cli.output import UNUSABLE, fail
+from app.cli.config import ConfigFile, load_or_fail
+from app.cli.output import UNUSABLE, fail, printable
+from app.config import Settings
+from app.config.base import NAME_PATTERN
+from app.errors import ConveyError
 
 SCOPES = ("ingest", "read", "admin", "receipts")
 DEFAULT_SCOPES = ("ingest", "read")
@@ -19,7 +30,7 @@ keys_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 @keys_app.callback()
 def _keys() -> None:
-    """Make API keys.
+    """Make API keys and encryption keys.
 
     Example: convey keys new --name checkout
     """
@@ -31,11 +42,17 @@ def new(
     scope: Annotated[
         list[str] | None, typer.Option(help="What it may do: ingest, read, admin, receipts. Repeat for several.")
     ] = None,
+    encryption: Annotated[bool, typer.Option("--encryption", help="Make a key for store.encryption instead.")] = False,
 ) -> None:
     """Make a new API key: print it once, with its hash and the lines for the configuration.
 
     Example: convey keys new --name checkout --scope ingest
     """
+    if encryption:
+        if scope:
+            fail("an encryption key has no scopes", UNUSABLE)
+        _show_encryption_key(name or f"k{datetime.now(UTC):%Y%m%d}")
+        return
     scopes = tuple(dict.fromkeys(scope or DEFAULT_SCOPES))
     if unknown := [word for word in scopes if word not in SCOPES]:
         fail(f"{', '.join(unknown)}: not a scope; scopes are {', '.join(SCOPES)}", UNUSABLE)
@@ -50,6 +67,55 @@ def new(
     typer.echo(f"  {digest}\n")
     typer.echo("To paste below the source it belongs to:\n")
     typer.echo("".join(f"    {line}\n" for line in snippet.splitlines()), nl=False)
+
+
+def _show_encryption_key(name: str) -> None:
+    from app.outbox.vault import KEY_BYTES  # noqa: PLC0415 - loads the cipher
+
+    if not re.fullmatch(NAME_PATTERN, name):
+        fail(f"the name of an encryption key matches {NAME_PATTERN}", UNUSABLE)
+    typer.echo("The key, for the secret ENCRYPTION_KEY. It is shown this once and kept nowhere; without it")
+    typer.echo("what it sealed cannot be read again, backups included:\n")
+    typer.echo(f"  {base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()}\n")
+    typer.echo("For the configuration; an earlier key stays in the list, below it, for one more start:\n")
+    typer.echo("    store:")
+    typer.echo("      encryption:")
+    typer.echo("        keys:")
+    typer.echo(f'          - {{id: {name}, key: "${{ENCRYPTION_KEY}}"}}')
+
+
+@keys_app.command("forget")
+def forget(
+    key_id: Annotated[str, typer.Argument(help="Id of an encryption key that is lost or destroyed.", metavar="ID")],
+    config: ConfigFile = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before.")] = False,
+) -> None:
+    """Give up, for good, what was sealed under an encryption key that is not configured any more.
+
+    Opens the store itself, as the gateway would not start. What waits and was sealed under it ends as a dead letter
+    (body_unreadable) when its turn comes; the ledger keeps it. With SQLite no gateway may be running.
+
+    Example: convey keys forget k20261125 --config convey.yaml
+    """
+    settings = load_or_fail(config)
+    encryption = settings.store.encryption
+    if encryption is not None and key_id in {each.id for each in encryption.keys}:
+        fail(f"{printable(key_id)} is configured: take it out of store.encryption.keys first", UNUSABLE)
+    if not yes and not typer.confirm(f"Give up for good what was sealed under {printable(key_id)}?"):
+        fail("nothing was changed")
+    try:
+        asyncio.run(_give_up(settings, key_id))
+    except ConveyError as error:
+        fail(str(error))
+    typer.echo(f"{printable(key_id)}: its data keys are deleted; nobody can open what they sealed")
+
+
+async def _give_up(settings: Settings, key_id: str) -> None:
+    from app.stores import opened  # noqa: PLC0415 - only this verb opens a store
+
+    names = [destination.name for destination in settings.destinations]
+    async with opened(settings.store, names, None, given_up=frozenset({key_id})):
+        pass
 
 
 def make_key() -> tuple[str, str]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from app.config.base import Section
+from app.config.encryption import EncryptionConfig
 from app.errors import Fault
 from app.outbox.address import REDIS_SCHEMES, Address, Tls, parse_url, sqlite_path
 from app.units import Duration, Size
@@ -84,6 +85,9 @@ class StoreConfig(Section):
         ge=timedelta(hours=1),
         le=timedelta(days=90),
         description="How long the fate of a settled event can be looked up.",
+    )
+    encryption: EncryptionConfig | None = Field(
+        None, description="Keys to seal events and contexts with, at rest. Without it they are kept in clear (hashed)."
     )
     max_bytes: Size | None = Field(
         None, ge=1 << 20, description="Largest size of the store; beyond it new events get 503. No limit when absent."

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.errors import Outcome, Reason
-from app.model import Budget, Delivered, Delivery, Park, Rejected, Result, Settlement
+from app.model import LOCKED, UNREADABLE, Budget, Delivered, Delivery, Park, Rejected, Result, Settlement
 
 SHORTEST_WAIT = timedelta(milliseconds=100)
 LONGEST_HINT = timedelta(hours=1)
 """A platform's own hint is honoured up to this; beyond, asking again is cheaper than believing it."""
+LOCKED_FOR = timedelta(seconds=30)
+"""After which a delivery is looked at again whose event this process has no key for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,22 @@ def bounded(hint: timedelta | None) -> timedelta:
 def gate(delivery: Delivery, now: datetime, send_time: timedelta) -> Settlement | None:
     """The end of a delivery whose budget has run out, or None while it may be sent.
 
-    `send_time` is how long a send may take: what would arrive after the budget's end is not sent.
+    `send_time` is how long a send may take: what would arrive after the budget's end is not sent. What nobody can open
+    any more ends too; what a process with other keys could is left to it.
     """
+    if delivery.event is UNREADABLE:
+        detail = "the data key of the day it was accepted on is gone, or the stored event is damaged"
+        return Settlement(delivery, Outcome.DEAD, Reason.BODY_UNREADABLE, detail, attempted=False)
+    if delivery.event is LOCKED:
+        detail = "its data key is wrapped under a key that store.encryption.keys of this process does not have"
+        return Settlement(
+            delivery,
+            Outcome.RETRYING,
+            detail=detail,
+            ready_at=now + LOCKED_FOR,
+            attempted=False,
+            unknown_answers=delivery.unknown_answers,
+        )
     reason = spent(delivery.budget, delivery.unsure_since, now + send_time)
     if reason is Reason.OUTCOME_UNKNOWN:
         detail = "an earlier attempt's answer was lost, and the platform would not recognise a repeat"

@@ -22,7 +22,7 @@ DESIGNED = {
     "test_mode_missing backlog_full",
     "delivered": "",
     "retrying": "rate_limited platform_error timeout network credentials",
-    "dead": "rejected_by_platform attempts_exhausted outcome_unknown purchase_not_delivered",
+    "dead": "rejected_by_platform attempts_exhausted outcome_unknown purchase_not_delivered body_unreadable",
     "expired": "platform_window_passed dedup_window_passed",
     "withdrawn": "consent_withdrawn cancelled",
     "erased": "erasure_request",

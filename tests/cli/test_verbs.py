@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -39,6 +40,7 @@ VERBS = [
     ("config", "schema"),
     ("keys",),
     ("keys", "new"),
+    ("keys", "forget"),
 ]
 
 
@@ -92,6 +94,36 @@ def test_a_key_with_a_name_and_scopes_is_taken_by_the_configuration(run, config_
     assert key.scopes == frozenset({"admin", "read"})
 
 
+def test_an_encryption_key_is_taken_by_the_configuration(run, config_file):
+    printed = run("keys", "new", "--encryption", "--name", "k1").stdout
+    [key] = re.findall(r"(?<=  )[A-Za-z0-9+/]{43}=(?=\s)", printed)
+    assert len(base64.b64decode(key)) == 32
+    tree = good() | yaml.safe_load(printed.split("one more start:\n")[1])
+    config_file.write_text(yaml.safe_dump(tree))
+    encryption = load(config_file, {"ENCRYPTION_KEY": key}).store.encryption
+    assert encryption is not None
+    [made] = encryption.encryption.masters
+    assert (made.id, made.key) == ("k1", base64.b64decode(key))
+    assert run("keys", "new", "--encryption", "--name", "No Name").exit_code == 2
+
+
+def test_a_lost_encryption_key_is_given_up(run, config_file, tmp_path):
+    encryption = {"keys": [{"id": "k1", "key": "a" * 64}]}
+    store = {"url": f"sqlite:///{tmp_path}/x.db"}
+
+    def configured(**more):
+        config_file.write_text(yaml.safe_dump(good() | {"store": {**store, **more}}))
+        return run("destinations", "forget", "gone", "--yes", "--config", str(config_file))
+
+    assert "nothing was ever queued" in configured(encryption=encryption).stderr
+    refused = run("keys", "forget", "k1", "--yes", "--config", str(config_file))
+    assert (refused.exit_code, "is configured" in refused.stderr) == (2, True)
+    assert "convey keys forget k1" in configured().stderr
+    assert run("keys", "forget", "k1", "--config", str(config_file), stdin="n\n").exit_code == 1
+    assert run("keys", "forget", "k1", "--yes", "--config", str(config_file)).exit_code == 0
+    assert "nothing was ever queued" in configured().stderr
+
+
 def test_an_unknown_scope(run):
     done = run("keys", "new", "--scope", "root")
     assert done.exit_code == 2
@@ -104,7 +136,9 @@ def test_an_unknown_scope(run):
 def test_config_check(run, config_file):
     done = run("config", "check", "--config", str(config_file), CONVEY_URL="http://x", CONVEY_KEY="k")
     assert (done.exit_code, done.stderr) == (0, "")
-    assert done.stdout == "the configuration is fine: sources shop; destinations acme (acme)\n"
+    first, second = done.stdout.splitlines()
+    assert first == "the configuration is fine: sources shop; destinations acme (acme)"
+    assert second.startswith("at rest: events and contexts are kept in clear")
 
 
 def test_config_check_finds_the_file(run, config_file):

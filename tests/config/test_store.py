@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,21 @@ def tree(**store: Any) -> dict[str, Any]:
         ({"partitions": 5000}, "store.partitions", "at most 4096"),
         ({"answer_within": "1ms"}, "store.answer_within", "at least"),
         ({"max_bytes": "1GiB"}, "store.max_bytes", "maxmemory"),
+        ({"encryption": {}}, "store.encryption.keys", "is required"),
+        ({"encryption": {"keys": []}}, "store.encryption.keys", "at least one"),
+        ({"encryption": {"keys": [{"id": "a", "key": SECRET}]}}, "store.encryption.keys[0].key", "neither base64 nor"),
+        ({"encryption": {"keys": [{"id": "a", "key": "c2hvcnQ="}]}}, "store.encryption.keys[0].key", "32 bytes, is 5"),
+        ({"encryption": {"keys": [{"id": "A b", "key": "a" * 64}]}}, "store.encryption.keys[0].id", "match"),
+        (
+            {"encryption": {"keys": [{"id": "a", "key": "a" * 64}, {"id": "a", "key": "b" * 64}]}},
+            "store.encryption.keys",
+            "two keys have one id",
+        ),
+        (
+            {"encryption": {"keys": [{"id": "a", "key": "a" * 64}, {"id": "b", "key": "A" * 64}]}},
+            "store.encryption.keys",
+            "twice, under two ids",
+        ),
     ],
 )
 def test_every_kind_of_mistake_has_its_path_and_words(loader, store, pointer, words):
@@ -139,3 +155,20 @@ def test_roles_need_a_store_that_can_be_shared(loader):
         with pytest.raises(ConfigError, match=r"store\.url: names an SQLite file"):
             check_role(own, role)
     assert [(role.takes_events, role.works_lanes) for role in Role] == [(True, True), (True, False), (False, True)]
+
+
+def test_encryption_keys_as_a_store_takes_them(loader, tmp_path):
+    text = base64.b64encode(bytes(range(32))).decode()
+    (tmp_path / "key").write_text(text + "\n")
+    former = bytes(range(32, 64)).hex()
+    keys = [{"id": "new", "key": {"file": str(tmp_path / "key")}}, {"id": "old", "key": former}]
+    settings = loader(tree(encryption={"keys": keys, "seal": False}))
+    encryption = settings.store.encryption.encryption
+    assert [(each.id, each.key) for each in encryption.masters] == [
+        ("new", bytes(range(32))),
+        ("old", bytes(range(32, 64))),
+    ]
+    assert not encryption.seals
+    shown = repr((settings, settings.summary(), encryption))
+    assert "new" in shown
+    assert text not in shown and former not in shown

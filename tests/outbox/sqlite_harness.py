@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from app.outbox.sqlite import SqliteStore
+from app.outbox.vault import PLAIN, Encryption
 from tests.factories import DESTINATIONS, FrozenClock
 from tests.outbox.support import Engine
 
@@ -19,10 +20,12 @@ class SqliteHarness:
 
     voids_leases_on_open = True
 
-    def __init__(self, path: Path, clock: FrozenClock, *, synchronous: str = "FULL") -> None:
+    def __init__(
+        self, path: Path, clock: FrozenClock, *, synchronous: str = "FULL", encryption: Encryption = PLAIN
+    ) -> None:
         self.path = path
         self.clock = clock
-        self._synchronous = synchronous
+        self._options = {"synchronous": synchronous, "encryption": encryption}
         self._store: SqliteStore | None = None
 
     async def open(self, *, destinations: Sequence[str] = DESTINATIONS, **options: Any) -> Engine:
@@ -32,8 +35,7 @@ class SqliteHarness:
             destinations=destinations,
             now=self.clock.now,
             journal_retention=timedelta(days=7),
-            synchronous=self._synchronous,
-            **options,
+            **{**self._options, **options},
         )
         return self._store
 

@@ -27,6 +27,7 @@ from tests.outbox.contract_choice import Choosing
 from tests.outbox.contract_room import Filling
 from tests.outbox.model_based import store_machine
 from tests.outbox.redis_harness import RedisHarness, WipedRedis
+from tests.outbox.sealing import OPEN_VAULT
 from tests.outbox.support import (
     DAY,
     HOUR,
@@ -246,7 +247,7 @@ class TestRedisRegistry(Bounded):
         """Do what an accept does that dies before it queues its event."""
         assert isinstance(store, RedisStore)
         link = store._link
-        item = Item.of(plan(transaction, asked=asked))
+        item = Item.of(plan(transaction, asked=asked), OPEN_VAULT)
         assert len(await link.scatter("reserve", [reservation(item, link.partitions)], msgspec.msgpack.decode)) == 1
 
     async def test_the_same_post_goes_on_where_the_first_died(self, store: Engine) -> None:
@@ -266,7 +267,7 @@ class TestRedisRegistry(Bounded):
 
     async def test_a_reservation_that_was_held_too_long_queues_nothing(self, store: Engine, clock: FrozenClock) -> None:
         assert isinstance(store, RedisStore)
-        item = Item.of(plan(asked="evt-1"))
+        item = Item.of(plan(asked="evt-1"), OPEN_VAULT)
         item.reserved = Reserved(NEW, "evt-1", 0, 0, TENTATIVE, int(clock.now().timestamp()))
         clock.advance(timedelta(seconds=31))
         asked = acceptance(item, store._link.partitions, timedelta(days=730))

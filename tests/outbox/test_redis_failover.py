@@ -22,6 +22,7 @@ from app.outbox.redis.watch import FAILOVERS, run_of
 from app.withdrawal import BOOK, encode_instant
 from app.withdrawals import Withdrawals
 from tests.factories import DESTINATIONS, START, FrozenClock, plan
+from tests.outbox.sealing import OPEN_VAULT
 from tests.outbox.support import (
     DAY,
     LEASE,
@@ -357,7 +358,7 @@ class TestRecall:
 
     def fill(self, recall: Recall, number: int, start: int = 0) -> None:
         """Keep so many events."""
-        items = [Item.of(plan(f"ORD-{each}")) for each in range(start, start + number)]
+        items = [Item.of(plan(f"ORD-{each}"), OPEN_VAULT) for each in range(start, start + number)]
         recall.accepted(items, [Accepted(f"purchase_{each}", Status.ACCEPTED, {}) for each in range(number)])
 
     def plans(self, recall: Recall) -> int:

@@ -21,6 +21,7 @@ from app.outbox.redis import plans, proofs
 from app.outbox.redis.link import Link
 from app.outbox.redis.places import place_of, to_seconds
 from app.outbox.redis.records import Story, forgotten_states, story_of
+from app.outbox.vault import Vault
 
 ROUNDS = 8
 """How often a plan is tried against others that change what it found."""
@@ -56,13 +57,13 @@ class Item:
     answer: Accepted | StoreUnavailable | None = field(default=None)
 
     @classmethod
-    def of(cls, plan: Plan) -> Item:
+    def of(cls, plan: Plan, vault: Vault) -> Item:
         """A plan, encoded.
 
         Raises:
             ValueError, TypeError, OverflowError: There is something in it that cannot be kept.
         """
-        return cls(plan, plans.encode_plan(plan))
+        return cls(plan, plans.encode_plan(plan, vault))
 
     @property
     def event_id(self) -> str:

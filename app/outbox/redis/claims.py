@@ -9,12 +9,14 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from app.errors import Outcome, StoreUnavailable
-from app.model import Delivery, Settlement
+from app.model import Delivery, HashedEvent, Settlement
 from app.outbox.redis.link import Call, Link, encode
 from app.outbox.redis.parts import Part, only_group, parts_of
 from app.outbox.redis.places import blob, from_us, to_us
-from app.outbox.redis.records import STATES, Body, decode_body, encode_why, pack_end, unpack_claim
+from app.outbox.redis.records import STATES, Body, decode_body, encode_why, pack_end, sealed_in, unpack_claim
+from app.outbox.redis.squeeze import unsqueeze
 from app.outbox.shares import Choice
+from app.outbox.vault import Vault
 
 WARM_BODIES = 5_000
 """How many decoded bodies are kept for the claims of other destinations that follow."""
@@ -39,9 +41,10 @@ class Ticket(NamedTuple):
 class Claims:
     """Claims for one process."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, vault: Vault) -> None:
         self._link = link
-        self._warm: dict[tuple[int, str], Body] = {}
+        self._vault = vault
+        self._warm: dict[tuple[int, str], tuple[Body, HashedEvent]] = {}
 
     async def claim(self, destination: str, limit: int, lease: timedelta, choice: Choice) -> Sequence[Delivery]:
         """Take ready deliveries; what another process takes first is made up for from what is left."""
@@ -82,14 +85,18 @@ class Claims:
         taken: list[tuple[int, Delivery]] = []
         groups = 0
         fence = token.to_bytes(8, "big")
-        for partition, reply in zip(shares, replies, strict=True):
-            if isinstance(reply, StoreUnavailable):
-                continue
+        told = [
+            (partition, reply)
+            for partition, reply in zip(shares, replies, strict=True)
+            if not isinstance(reply, StoreUnavailable)
+        ]
+        await self._vault.get_to_know(sealed_in(raw for _, reply in told for raw in reply[5]))
+        for partition, reply in told:
             _, *columns, groups = reply
             for seq, score, queue, claim, raw in zip(*columns, strict=True):
                 _, _, unsure_us, attempts, unknown_answers = unpack_claim(claim)
                 number = seq.decode()
-                body = self._body(partition, number, raw)
+                body, event = self._body(partition, number, raw)
                 lead, limited, term = body.lead(destination)
                 money = (lead.currency, lead.units, lead.millionths)
                 delivery = Delivery(
@@ -97,7 +104,7 @@ class Claims:
                     token=fence,
                     destination=destination,
                     event_id=lead.event_id,
-                    event=body.event,
+                    event=event,
                     accepted_at=body.accepted_at,
                     budget=term.budget,
                     limited=bool(limited),
@@ -112,11 +119,12 @@ class Claims:
             raise failures[0]
         return taken, groups
 
-    def _body(self, partition: int, seq: str, raw: bytes) -> Body:
+    def _body(self, partition: int, seq: str, raw: bytes) -> tuple[Body, HashedEvent]:
         known = self._warm.get((partition, seq))
         # A failover may have given the number to another event, a later copy may have added to this one.
-        if known is None or known.raw != raw:
-            known = self._warm[partition, seq] = decode_body(raw)
+        if known is None or known[0].raw != raw:
+            body = decode_body(raw)
+            known = self._warm[partition, seq] = body, self._vault.event(body.basket, unsqueeze)
             if len(self._warm) > WARM_BODIES:
                 del self._warm[next(iter(self._warm))]
         return known

@@ -8,9 +8,10 @@ from app.dedup.port import KeptContext
 from app.errors import StoreUnavailable
 from app.outbox.redis.link import Link
 from app.outbox.redis.places import blob, place_of, to_us
+from app.outbox.vault import Vault, context_of
 
 
-async def keep(link: Link, contexts: Sequence[KeptContext]) -> None:
+async def keep(link: Link, contexts: Sequence[KeptContext], vault: Vault) -> None:
     """Write contexts durably, each in place of an earlier one.
 
     Raises:
@@ -19,14 +20,15 @@ async def keep(link: Link, contexts: Sequence[KeptContext]) -> None:
     asked = []
     for each in contexts:
         place = place_of(each.source, each.transaction, link.partitions)
-        asked.append((place.partition, (place.field, blob(each.body), to_us(each.until))))
+        body = vault.seal(each.body, context_of(each.source, each.transaction))
+        asked.append((place.partition, (place.field, blob(body), to_us(each.until))))
     for answer in await link.scatter("keep_contexts", asked, lambda reply: reply, durable=True):
         if isinstance(answer, StoreUnavailable):
             raise answer
 
 
-async def read(link: Link, source: str, transactions: Collection[str]) -> Mapping[str, bytes]:
-    """The contexts of these orders.
+async def read(link: Link, source: str, transactions: Collection[str], vault: Vault) -> Mapping[str, bytes]:
+    """The contexts of these orders; those that nobody can open any more are absent.
 
     Raises:
         StoreUnavailable: A server does not answer.
@@ -40,4 +42,5 @@ async def read(link: Link, source: str, transactions: Collection[str]) -> Mappin
             raise body
         if body is not None:
             found[transaction] = bytes(body)
-    return found
+    await vault.get_to_know(found.values())
+    return vault.contexts(source, found.items())

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.errors import Outcome, Reason
+from app.model import HashedEvent
 from app.outbox.port import DeadFilter, DeadLetter, DeadPage
 from app.outbox.redis.link import Call, Link, encode
 from app.outbox.redis.places import from_us, to_us
 from app.outbox.redis.plans import queue_text
-from app.outbox.redis.records import STATES, Body, End, Lead, Story, story_of
+from app.outbox.redis.records import STATES, Body, End, Lead, Story, sealed_in, story_of
+from app.outbox.redis.squeeze import unsqueeze
 from app.outbox.shares import queue_of
+from app.outbox.vault import Vault
 
 LOOK_AT = 500
 """How many dead letters one call reads, whether they fit or not."""
@@ -38,10 +41,15 @@ class Found:
         """Where it stands."""
         return self.died_at, self.story.seq, self.partition, self.destination
 
-    def letter(self, *, is_brief: bool) -> DeadLetter:
-        """As it is told; brief without its event."""
-        head, end, body = self.story.head, self.story.ends[self.destination], self.story.body
-        assert body is not None
+    @property
+    def body(self) -> Body:
+        """What is kept of its event."""
+        assert self.story.body is not None
+        return self.story.body
+
+    def letter(self, event: HashedEvent | None) -> DeadLetter:
+        """As it is told, with what its event says where that was read."""
+        head, end, body = self.story.head, self.story.ends[self.destination], self.body
         lead, _, term = body.lead(self.destination)
         return DeadLetter(
             key=self._key(lead, body),
@@ -55,7 +63,7 @@ class Found:
             attempts=end.attempts,
             accepted_at=self.story.accepted_at,
             died_at=from_us(self.died_at),
-            event_time=None if is_brief else body.event.event_time,
+            event_time=None if event is None else event.event_time,
             money=lead.money,
             budget=term.budget,
             unsure_since=end.unsure_since,
@@ -82,7 +90,14 @@ def parse_place(after: str) -> Place:
 
 
 async def page(
-    link: Link, which: DeadFilter, limit: int, after: Place | None, destinations: Collection[str], *, is_brief: bool
+    link: Link,
+    which: DeadFilter,
+    limit: int,
+    after: Place | None,
+    destinations: Collection[str],
+    vault: Vault,
+    *,
+    is_brief: bool,
 ) -> DeadPage:
     """See `Outbox.dead_letters`: reads no more than `LOOK_AT` letters.
 
@@ -93,7 +108,11 @@ async def page(
     places, is_last = await _next(link, which, after, names)
     found = await _read(link, places)
     fit = [each for each in found if _fits(each, which)]
-    letters = [each.letter(is_brief=is_brief) for each in fit[:limit]]
+    if is_brief:
+        letters = [each.letter(None) for each in fit[:limit]]
+    else:
+        await vault.get_to_know(sealed_in(each.body.raw for each in fit[:limit]))
+        letters = [each.letter(vault.readable(each.body.basket, unsqueeze)) for each in fit[:limit]]
     if len(fit) > limit:
         return DeadPage(letters, _spell(fit[limit - 1].place))
     return DeadPage(letters, None if is_last or not places else _spell(places[-1]))

@@ -15,6 +15,7 @@ from app.outbox.redis.places import blob, name_mark, to_seconds, to_us, transact
 from app.outbox.redis.records import MILLION, Head, Lead, Term
 from app.outbox.redis.squeeze import squeeze
 from app.outbox.shares import Queue, queue_of
+from app.outbox.vault import BODY, Vault
 
 MAX_UNITS = 10**15
 """Amounts of this many units or more are refused: sums of less are exact up to 9,000 of the greatest per state."""
@@ -34,8 +35,8 @@ class Encoded(msgspec.Struct, array_like=True, frozen=True):
     nonce: int
 
 
-def encode_plan(plan: Plan) -> Encoded:
-    """A plan, encoded.
+def encode_plan(plan: Plan, vault: Vault) -> Encoded:
+    """A plan, encoded, with its event sealed.
 
     Raises:
         ValueError, TypeError, OverflowError: There is something in it that cannot be kept.
@@ -49,7 +50,7 @@ def encode_plan(plan: Plan) -> Encoded:
         (each.destination, int(each.limited), terms.setdefault(each.budget, len(terms))) for each in plan.deliveries
     ]
     return Encoded(
-        squeeze(plan.event),
+        vault.seal(squeeze(plan.event), BODY),
         tuple(each.destination for each in plan.deliveries),
         counted(plan.event.money),
         planned,

@@ -9,7 +9,7 @@ ignores what a newer version put behind what it knows.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -17,10 +17,10 @@ from decimal import Decimal
 import msgspec
 
 from app.errors import Outcome, Reason
-from app.model import Budget, HashedEvent
+from app.model import Budget
 from app.outbox.port import DeliveryState, EventState
 from app.outbox.redis.places import from_us
-from app.outbox.redis.squeeze import unsqueeze
+from app.outbox.vault import SEALED
 
 STATE_PENDING = 0
 STATES: dict[Outcome, int] = {
@@ -110,13 +110,16 @@ _encoder = msgspec.msgpack.Encoder()
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What is kept of an event while a delivery of it is pending or dead. `size` is that of the hashed event."""
+    """What is kept of an event while a delivery of it is pending or dead.
+
+    `basket` is the hashed event, squeezed and perhaps sealed, of `size` bytes: opened by whoever sends it.
+    """
 
     raw: bytes
     accepted_at: datetime
     nonce: int
     size: int
-    event: HashedEvent
+    basket: bytes
     leads: Sequence[Lead]
 
     def lead(self, destination: str) -> tuple[Lead, int, Term]:
@@ -128,12 +131,18 @@ class Body:
         raise LookupError(f"a body has no lead for {destination}")
 
 
+def sealed_in(bodies: Iterable[bytes]) -> list[bytes]:
+    """The hashed events in these bodies that are sealed, as they are kept."""
+    at = _BODY.size
+    return [raw[at : at + _BODY.unpack_from(raw)[3]] for raw in bodies if raw.startswith(SEALED, at)]
+
+
 def decode_body(raw: bytes) -> Body:
     """The body in `raw`."""
     count, accepted_at, nonce, size = _BODY.unpack_from(raw)
     start = _BODY.size + size
     leads = [_lead.decode(raw[start:])] if count == 1 else _leads.decode(b"\xdc\0%c" % count + raw[start:])
-    return Body(raw, from_us(accepted_at), nonce, size, unsqueeze(raw[_BODY.size : start]), leads)
+    return Body(raw, from_us(accepted_at), nonce, size, raw[_BODY.size : start], leads)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,14 @@ from app.errors import Outcome, StoreUnavailable, StoreVanished
 from app.logs import wide_event
 from app.model import Accepted, Delivery, Plan, Settlement
 from app.outbox.address import Address, parse_url
+from app.outbox.expiry import Expiry
 from app.outbox.port import PENDING, Backlog, DeadFilter, DeadLetter, DeadPage, EventState, Ledger, Memo, Note
 from app.outbox.recount import Recount
 from app.outbox.redis import accept, book, boot, claims, contexts, ids, journal, memos
 from app.outbox.redis import letters as dead
 from app.outbox.redis.claims import Claims
 from app.outbox.redis.counts import ledger_of
+from app.outbox.redis.datakeys import RedisKeyBook
 from app.outbox.redis.gauges import backlog
 from app.outbox.redis.link import META, Durability, Link
 from app.outbox.redis.lookout import Lookout
@@ -36,6 +38,7 @@ from app.outbox.redis.turns import Turns
 from app.outbox.redis.watch import PERIOD_S, Watch
 from app.outbox.room import NO_LIMITS, Limits, Waiting
 from app.outbox.shares import EVERYTHING, Choice
+from app.outbox.vault import PLAIN, Encryption, Vault
 from app.withdrawal import BOOK
 
 log = logging.getLogger("convey.store")
@@ -55,8 +58,11 @@ class RedisStore:
         check: Callable[[], Coroutine[Any, Any, Durability]],
         retention: timedelta,
         limits: Limits,
+        encryption: Encryption,
     ) -> None:
         self._link = link
+        self._vault = Vault(encryption, RedisKeyBook(link), link.wall)
+        self._expiry = Expiry(self._vault, self, link.wall)
         self._room = Room(link, limits)
         self._reopen = reopen
         self._retention = retention
@@ -64,9 +70,9 @@ class RedisStore:
         self._sources: set[str] = set()
         self._size = 0
         self._sweeper = Sweeper(link, retention)
-        self._claims = Claims(link)
+        self._claims = Claims(link, self._vault)
         self._recall = Recall()
-        self._watch = Watch(link, self._recall, check)
+        self._watch = Watch(link, self._recall, check, self._vault)
         self._secrets = Secrets(link)
         self.pairs = RedisPairs(link)
         self.proofs = RedisProofs(link)
@@ -96,6 +102,7 @@ class RedisStore:
         allow_weak: bool = False,
         answer_within: timedelta = timedelta(seconds=5),
         limits: Limits = NO_LIMITS,
+        encryption: Encryption = PLAIN,
     ) -> RedisStore:
         """The store on the servers of `where`, with a lane for each of `destinations`. Leases of others stay.
 
@@ -127,7 +134,8 @@ class RedisStore:
             link.durability = await check()
             await link.load()
             await prepare()
-            store = cls(link, prepare, check, journal_retention, limits)
+            store = cls(link, prepare, check, journal_retention, limits, encryption)
+            await store._vault.begin()
             await store._learn()
             await store._watch.look()
             store._watching = asyncio.get_running_loop().create_task(store._look_on(), name="convey-redis-watch")
@@ -196,7 +204,8 @@ class RedisStore:
         self._link.promise()
         if full := await self._room.full():
             plans = await self._room.fit(plans, full)
-        items = [accept.Item.of(plan) for plan in plans]
+        await self._vault.be_ready()
+        items = [accept.Item.of(plan, self._vault) for plan in plans]
         await self._know_sources({plan.id_request.source for plan in plans})
         accepted = await self._accepts.do(items)
         self._recall.accepted(items, accepted)
@@ -284,7 +293,7 @@ class RedisStore:
     ) -> DeadPage:
         """See `Outbox.dead_letters`."""
         place = None if after is None else dead.parse_place(after)
-        return await dead.page(self._link, which, limit, place, self._destinations, is_brief=is_brief)
+        return await dead.page(self._link, which, limit, place, self._destinations, self._vault, is_brief=is_brief)
 
     async def replay(self, letters: Sequence[DeadLetter]) -> int:
         """See `Outbox.replay`."""
@@ -299,7 +308,9 @@ class RedisStore:
 
     async def sweep(self) -> int:
         """See `Outbox.sweep`. Looks at a bounded part of the store a call."""
-        return await self._whole(self._sweeper.run())
+        gone = await self._whole(self._sweeper.run())
+        await self._expiry.run()
+        return gone
 
     # --- LaneBook -------------------------------------------------------------------------------------------
 
@@ -346,11 +357,12 @@ class RedisStore:
         """See `IdStore.keep_contexts`."""
         self._link.promise()
         await self._know_sources({each.source for each in kept})
-        await self._whole(contexts.keep(self._link, kept))
+        await self._vault.be_ready()
+        await self._whole(contexts.keep(self._link, kept, self._vault))
 
     async def contexts(self, source: str, transactions: Collection[str]) -> Mapping[str, bytes]:
         """See `IdStore.contexts`."""
-        return await contexts.read(self._link, source, transactions)
+        return await contexts.read(self._link, source, transactions, self._vault)
 
     # --- Memos ----------------------------------------------------------------------------------------------
 
@@ -384,10 +396,12 @@ class RedisStore:
         await self._secrets.check()
         if self._link.is_gone:
             await self._reopen()
+            await self._vault.tend()
             self._sweeper = Sweeper(self._link, self._retention)
             self._watch.forget()
             await self._learn()
             raise StoreVanished("the data of the store had vanished from the server: an empty one was begun")
+        await self._vault.tend()
         await self._learn()
         self._link.promise()
         if (full := (await self._room.full()).store) is not None:

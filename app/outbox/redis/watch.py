@@ -24,6 +24,7 @@ from app.logs import wide_event
 from app.outbox.redis import accept, claims, ids, memos
 from app.outbox.redis.link import META, Durability, Link, tag, talking, unavailable
 from app.outbox.redis.recall import Recall
+from app.outbox.vault import Vault
 
 PERIOD_S = 1.0
 """How often a process looks."""
@@ -56,7 +57,8 @@ class Retold:
 class Watch:
     """For one process. `check` says what has to be waited for after a change; raises as `boot.check_servers` does."""
 
-    def __init__(self, link: Link, recall: Recall, check: Callable[[], Awaitable[Durability]]) -> None:
+    def __init__(self, link: Link, recall: Recall, check: Callable[[], Awaitable[Durability]], vault: Vault) -> None:
+        self._vault = vault
         self._link = link
         self._check = check
         self._recall = recall
@@ -116,7 +118,9 @@ class Watch:
     async def _tell_again(self, partitions: set[int]) -> Retold:
         plans, mintings, endings = self._recall.of(partitions, self._link.partitions)
         unkept = self._recall.unkept
-        # Before the plans: what is queued again must find the withdrawals that stand against it.
+        # Before the plans: what is queued again must be opened by whoever claims it, and find the withdrawals that
+        # stand against it.
+        await self._vault.tend()
         withdrawn = await memos.withdraw_again(self._link, self._recall.withdrawals(partitions, self._link.partitions))
         restored: list[str] = []
         at_risk: list[str] = []

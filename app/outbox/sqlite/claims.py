@@ -19,6 +19,7 @@ from app.outbox.sqlite.accept import Warm, from_us, money_of, to_us
 from app.outbox.sqlite.counts import Delta
 from app.outbox.sqlite.queues import Queues, take
 from app.outbox.sqlite.schema import STATE_PENDING, STATES
+from app.outbox.vault import Vault
 
 _TAKE = """
 UPDATE deliveries SET
@@ -47,7 +48,12 @@ class ClaimRequest:
 
 
 def claim(
-    connection: sqlite3.Connection, request: ClaimRequest, queues: Queues, now: int, warm: dict[int, Warm]
+    connection: sqlite3.Connection,
+    request: ClaimRequest,
+    queues: Queues,
+    now: int,
+    warm: dict[int, Warm],
+    vault: Vault,
 ) -> Sequence[Delivery]:
     """Take ready deliveries of one lane in the open transaction, by the shares of `app.outbox.shares`."""
     lease_until = now + request.lease // timedelta(microseconds=1)
@@ -58,7 +64,7 @@ def claim(
     connection.execute(_TAKE, (request.token, now, lease_until, keys, request.lane))
     cold = [row[1] for row in rows if row[1] not in warm]
     read = {
-        event: Warm(event_id, from_us(accepted_at), decode_event(body), {})
+        event: Warm(event_id, from_us(accepted_at), vault.event(body, decode_event), {})
         for event, event_id, accepted_at, body in (
             connection.execute(_EVENTS, (orjson.dumps(cold).decode(),)) if cold else ()
         )

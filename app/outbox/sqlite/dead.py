@@ -16,6 +16,7 @@ from app.outbox.sqlite.claims import drop_bodies
 from app.outbox.sqlite.counts import Delta
 from app.outbox.sqlite.queues import Queues
 from app.outbox.sqlite.schema import STATE_PURGED
+from app.outbox.vault import Vault
 
 LOOK_AT = 2_000
 """How many dead letters one call looks at."""
@@ -66,6 +67,7 @@ def find(
     limit: int,
     after: Place | None,
     names: Mapping[int, str],
+    vault: Vault,
     *,
     is_brief: bool,
 ) -> DeadPage:
@@ -89,7 +91,7 @@ def find(
         if len(letters) == limit:
             break
     is_last = seen < LOOK_AT and len(letters) < limit
-    told = letters if is_brief else [_told(connection, letter) for letter in letters]
+    told = letters if is_brief else [_told(connection, letter, vault) for letter in letters]
     return DeadPage(told, None if is_last or place is None else "{}-{}-{}".format(*place))
 
 
@@ -127,10 +129,11 @@ def _letter(row: tuple[Any, ...], which: DeadFilter, names: Mapping[int, str]) -
     )
 
 
-def _told(connection: sqlite3.Connection, letter: DeadLetter) -> DeadLetter:
-    """The letter with what only its event says; as it is where that was purged since the letter was found."""
+def _told(connection: sqlite3.Connection, letter: DeadLetter, vault: Vault) -> DeadLetter:
+    """The letter with what only its event says; as it is where that was purged since, or nobody can open it."""
     row = connection.execute("SELECT body FROM bodies WHERE event = ?", (letter.key[0],)).fetchone()
-    return letter if row is None else replace(letter, event_time=decode_event(row[0]).event_time)
+    event = None if row is None else vault.readable(row[0], decode_event)
+    return letter if event is None else replace(letter, event_time=event.event_time)
 
 
 def end(

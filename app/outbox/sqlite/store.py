@@ -18,6 +18,7 @@ from typing import Literal, TypeVar
 from app.dedup.port import IdKey, KeptContext, MintedId
 from app.errors import Outcome, StoreFull, StoreMismatch, StoreUnavailable
 from app.model import Accepted, Delivery, Plan, Settlement, encode_event
+from app.outbox.expiry import Expiry
 from app.outbox.port import (
     PENDING,
     Backlog,
@@ -35,11 +36,13 @@ from app.outbox.shares import EVERYTHING, Choice
 from app.outbox.sqlite import book, claims, contexts, dead, memos, pairs, proofs, queries, schema
 from app.outbox.sqlite.accept import Acceptance, Call, Prepared, Warm, find, from_us, mint, to_us
 from app.outbox.sqlite.counts import Counts, Delta
+from app.outbox.sqlite.datakeys import SqliteKeyBook
 from app.outbox.sqlite.files import FileLock, is_disk_low, is_same_file, refuse_network_file_system
 from app.outbox.sqlite.queues import Queues, next_ready
 from app.outbox.sqlite.recount import recount
 from app.outbox.sqlite.sweeping import Sweeper
 from app.outbox.sqlite.writer import GroupWriter
+from app.outbox.vault import BODY, PLAIN, Encryption, Vault
 from app.proof import encode_proof
 
 T = TypeVar("T")
@@ -62,6 +65,7 @@ class SqliteStore:
         proof_retention: timedelta,
         max_bytes: int | None,
         limits: Limits,
+        encryption: Encryption,
     ) -> None:
         self._path = path
         self._lock = lock
@@ -84,6 +88,8 @@ class SqliteStore:
         self._read_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="convey-read")
         self._writer = GroupWriter(connection, self._committed, self._rolled_back)
         self._sweeper = Sweeper(self._writer, now, journal_retention, proof_retention)
+        self._vault = Vault(encryption, SqliteKeyBook(self._writer, self._peek), now)
+        self._expiry = Expiry(self._vault, self, now)
         self.pairs = pairs.SqlitePairs(self._writer, self._read, now)
         self.proofs = proofs.SqliteProofs(self._read)
 
@@ -99,13 +105,15 @@ class SqliteStore:
         synchronous: str = "FULL",
         max_bytes: int | None = None,
         limits: Limits = NO_LIMITS,
+        encryption: Encryption = PLAIN,
     ) -> SqliteStore:
         """The store in the file at `path`, made if it does not exist, with a lane for each of `destinations`.
 
         Every lease of an earlier process is void: what it had claimed is ready again, and marked as unsure.
 
         Raises:
-            StoreMismatch: Another process has it, it has another schema version, or it lies on a network.
+            StoreMismatch: Another process has it, it has another schema version, it lies on a network, or it holds
+                what no key of `encryption` opens.
             StoreUnavailable: The folder or the file cannot be written.
         """
         try:
@@ -131,12 +139,19 @@ class SqliteStore:
                     (to_us(now()),),
                 )
                 connection.execute("COMMIT")
-                store = cls(path, lock, connection, now, journal_retention, proof_retention, max_bytes, limits)
+                store = cls(
+                    path, lock, connection, now, journal_retention, proof_retention, max_bytes, limits, encryption
+                )
             except sqlite3.Error as error:
                 if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
                     raise StoreMismatch("the store's file is not a SQLite database") from error
                 raise StoreUnavailable(f"the store cannot be opened: {error}") from error
             undo.pop_all()
+        try:
+            await store._vault.begin()
+        except BaseException:
+            await store.close()
+            raise
         return store
 
     async def close(self) -> None:
@@ -170,8 +185,12 @@ class SqliteStore:
         """See `Outbox.accept`."""
         if not plans:
             return ()
+        await self._vault.be_ready()
+        seal = self._vault.seal
         prepared = [
-            Prepared(plan, encode_event(plan.event), None if plan.proof is None else encode_proof(plan.proof))
+            Prepared(
+                plan, seal(encode_event(plan.event), BODY), None if plan.proof is None else encode_proof(plan.proof)
+            )
             for plan in plans
         ]
         call = Call(prepared, self._no_room(sum(len(item.body) for item in prepared)))
@@ -245,7 +264,9 @@ class SqliteStore:
         self, connection: sqlite3.Connection, requests: Sequence[claims.ClaimRequest]
     ) -> Answers[Sequence[Delivery]]:
         now = to_us(self._now())
-        claimed = [claims.claim(connection, request, self._queues, now, self._warm) for request in requests]
+        claimed = [
+            claims.claim(connection, request, self._queues, now, self._warm, self._vault) for request in requests
+        ]
         self._cool()
         return claimed, None
 
@@ -356,7 +377,9 @@ class SqliteStore:
 
     async def sweep(self) -> int:
         """See `Outbox.sweep`. Short steps, a bounded number of them a call."""
-        return await self._sweeper.run()
+        gone = await self._sweeper.run()
+        await self._expiry.run()
+        return gone
 
     # --- dead letters ---------------------------------------------------------------------------------------
 
@@ -366,7 +389,7 @@ class SqliteStore:
         """See `Outbox.dead_letters`."""
         place = None if after is None else dead.parse_place(after)
         return await self._read(
-            lambda connection: dead.find(connection, which, limit, place, self._names, is_brief=is_brief)
+            lambda connection: dead.find(connection, which, limit, place, self._names, self._vault, is_brief=is_brief)
         )
 
     async def replay(self, letters: Sequence[DeadLetter]) -> int:
@@ -499,16 +522,17 @@ class SqliteStore:
         """See `IdStore.keep_contexts`."""
         if (full := self._no_room(sum(len(each.body) for each in kept))) is not None:
             raise full
+        await self._vault.be_ready()
         await self._writer.do(self._keep_contexts, kept, len(kept))
 
     def _keep_contexts(self, connection: sqlite3.Connection, calls: Sequence[Sequence[KeptContext]]) -> Answers[None]:
-        contexts.keep(connection, (each for kept in calls for each in kept))
+        contexts.keep(connection, (each for kept in calls for each in kept), self._vault)
         return [None] * len(calls), None
 
     async def contexts(self, source: str, transactions: Collection[str]) -> Mapping[str, bytes]:
         """See `IdStore.contexts`. Read on the loop's thread: it is a look-up by key before every plan."""
         try:
-            return contexts.read(self._peek, source, transactions, to_us(self._now()))
+            return contexts.read(self._peek, source, transactions, to_us(self._now()), self._vault)
         except sqlite3.Error as error:
             raise StoreUnavailable(f"the store cannot be read: {error}") from error
 
@@ -519,6 +543,7 @@ class SqliteStore:
         if (full := self._no_room() or self._full().store) is not None:
             raise full
         await self._writer.do(self._probe, None)
+        await self._vault.tend()
 
     def _probe(self, connection: sqlite3.Connection, calls: Sequence[None]) -> Answers[None]:
         connection.execute("INSERT OR REPLACE INTO meta VALUES ('probe', ?)", (to_us(self._now()),))

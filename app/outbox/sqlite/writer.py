@@ -133,6 +133,8 @@ class GroupWriter:
                     callbacks.append(after)
             await asyncio.get_running_loop().run_in_executor(self._committer, connection.execute, "COMMIT")
         except BaseException:
+            if self._task.cancelling():  # abandoned: the file may be closed already
+                raise
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             self._rolled_back()
