@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from app.dedup.port import IdStore, PairStore
 from app.errors import FINAL_OUTCOMES, Outcome, Reason
@@ -24,6 +24,9 @@ from app.outbox.proofs import ProofStore
 from app.outbox.recount import Recount
 from app.outbox.room import Waiting
 from app.outbox.shares import EVERYTHING, Choice
+
+if TYPE_CHECKING:
+    from app.outbox.persons import PersonStore
 
 PENDING = "pending"
 QUEUED = "queued"
@@ -339,6 +342,10 @@ class Store(DeliveryStore, IdStore, LaneBook, Protocol):
     @property
     def proofs(self) -> ProofStore:
         """What each event's consent was decided by."""
+
+    @property
+    def persons(self) -> PersonStore:
+        """What is kept of persons."""
 
     async def close(self) -> None:
         """Finish what was begun, release the store. Nothing may be called afterwards."""

@@ -21,6 +21,7 @@ from tests.outbox.contract_journal import Telling
 from tests.outbox.contract_lease import Claiming
 from tests.outbox.contract_memos import Minding
 from tests.outbox.contract_pairs import Pairing
+from tests.outbox.contract_persons import Erasing
 from tests.outbox.contract_proofs import Proving
 from tests.outbox.contract_recount import Recounting
 from tests.outbox.contract_settle import Settling
@@ -41,6 +42,7 @@ class StoreContract(
     Pairing,
     Minding,
     Proving,
+    Erasing,
     Surviving,
     Noting,
 ):

@@ -18,13 +18,14 @@ import orjson
 from app.dedup.port import IdKey
 from app.errors import Outcome, Reason, Status, StoreFull
 from app.model import Accepted, Budget, HashedEvent, IdRequest, Plan, Verdict, from_epoch
+from app.outbox.persons import marks_of
 from app.outbox.port import DeliveryState, verdict_of
 from app.outbox.room import Full
 from app.outbox.shares import queue_of
 from app.outbox.sqlite import proofs
 from app.outbox.sqlite.counts import Delta
 from app.outbox.sqlite.queues import Queues
-from app.outbox.sqlite.schema import OUTCOMES, STATE_PENDING
+from app.outbox.sqlite.schema import OUTCOMES, STATE_PENDING, erased_id
 
 _EPOCH = from_epoch(0)
 _MICROSECOND = timedelta(microseconds=1)
@@ -52,6 +53,8 @@ class Known:
     occurrence: str | None
     remember_until: int
     accepted_at: int
+    is_erased: bool = False
+    """Whether only a digest of its id is on disk."""
     states: dict[int, DeliveryState] = field(default_factory=dict)
 
     @property
@@ -116,9 +119,15 @@ class Acceptance:
         now_us: int,
         full: Full,
         skipping: Collection[str],
+        *,
+        has_erased: bool = False,
     ) -> None:
-        """`full` is what has no room left at the beginning of the transaction."""
+        """`full` is what has no room left at the beginning of the transaction.
+
+        `has_erased` says that digests may stand for ids of erased events.
+        """
         self._connection = connection
+        self._has_erased = has_erased
         self._queues = queues
         self._lanes = lanes
         self._names = {number: name for name, number in lanes.items()}
@@ -137,6 +146,7 @@ class Acceptance:
         self._bodies: list[tuple[int, bytes]] = []
         self._deliveries: list[tuple[Any, ...]] = []
         self._proofs: list[proofs.Row] = []
+        self._joined: list[tuple[Any, ...]] = []
 
     def run(self, calls: Sequence[Call]) -> list[list[Accepted] | StoreFull]:
         """One answer per plan, in order, for each call, with every row written into the open transaction.
@@ -146,6 +156,8 @@ class Acceptance:
         requests = [item.plan.id_request for call in calls for item in call.items]
         self._look_up_transactions({r.transaction for r in requests if r.transaction is not None})
         self._look_up_ids({self._wanted(r) for r in requests} | {r.asked or r.derived for r in requests})
+        if self._has_erased:
+            self._look_up_erased(requests)
         answers = [self._take(call) for call in calls]
         self._write()
         return answers
@@ -184,6 +196,11 @@ class Acceptance:
         self._look_up_minted("event_id IN (SELECT value FROM json_each(?))", wanted)
         self._remember("event_id IN (SELECT value FROM json_each(?))", wanted)
 
+    def _look_up_erased(self, requests: Sequence[IdRequest]) -> None:
+        """Find the events of which only a digest of the id is left."""
+        real = {erased_id(r.source, r.event_name, self._wanted(r)): self._wanted(r) for r in requests}
+        self._remember("event_id IN (SELECT value FROM json_each(?))", orjson.dumps(list(real)).decode(), real)
+
     def _look_up_minted(self, condition: str, argument: str) -> None:
         for event_id, txn, source, event_name, occurrence in self._connection.execute(
             "SELECT event_id, txn, source, event_name, occurrence FROM minted "  # noqa: S608
@@ -193,7 +210,8 @@ class Acceptance:
             self._by_key[source, event_name, txn, occurrence or None] = event_id
             self._minted[source, event_name, event_id] = (txn, occurrence or None)
 
-    def _remember(self, condition: str, argument: str) -> None:
+    def _remember(self, condition: str, argument: str, erased: Mapping[str, str] | None = None) -> None:
+        """Hold the events in these rows; `erased` maps the digests that stand for ids to the ids."""
         found = {
             row[0]: Known(*row)
             for row in self._connection.execute(
@@ -211,6 +229,8 @@ class Acceptance:
         ):
             found[event].states[lane] = state_of(*columns)
         for known in found.values():
+            if erased is not None:
+                known.event_id, known.is_erased = erased[known.event_id], True
             # An id is remembered for its window, and in any case until its last delivery is settled.
             if known.remember_until > self._now or known.is_pending:
                 self._hold(known)
@@ -293,6 +313,7 @@ class Acceptance:
                 known.accepted_at,
                 known.remember_until,
                 orjson.dumps(unqueued) if unqueued else None,
+                _marks(plan),
             )
         )
         self._queue(item, known, {self._lanes[planned.destination] for planned in plan.deliveries})
@@ -306,11 +327,19 @@ class Acceptance:
         self._queue(item, known, fresh)
         if fresh:
             self._prove(item, known)
+            self._join(item, known)
         verdicts: dict[str, Verdict] = {
             name: verdict_of(before[lane]) if (lane := self._lanes.get(name)) in before else verdict
             for name, verdict in plan.verdicts.items()
         }
         return Accepted(known.event_id, Status.ACCEPTED if fresh else Status.DUPLICATE, verdicts)
+
+    def _join(self, item: Prepared, known: Known) -> None:
+        """Note who else an event is about, by a later copy of it; one that was erased comes back by it."""
+        request = item.plan.id_request
+        if known.is_erased:
+            known.is_erased, known.transaction, known.occurrence = False, request.transaction, request.occurrence
+        self._joined.append((known.event_id, known.transaction, known.occurrence, _marks(item.plan), known.event))
 
     def _prove(self, item: Prepared, known: Known) -> None:
         if item.proof is not None:
@@ -355,7 +384,11 @@ class Acceptance:
 
     def _write(self) -> None:
         connection = self._connection
-        connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._events)
+        connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._events)
+        connection.executemany(
+            "UPDATE events SET event_id = ?, txn = ?, occurrence = ?, persons = CAST(persons || ? AS BLOB) WHERE id = ?",
+            self._joined,
+        )
         connection.executemany("INSERT OR IGNORE INTO bodies VALUES (?, ?)", self._bodies)
         proofs.keep(connection, self._proofs)
         connection.executemany(
@@ -363,6 +396,11 @@ class Acceptance:
             "pair_until, repeat_for, bytes, attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             self._deliveries,
         )
+
+
+def _marks(plan: Plan) -> bytes:
+    """The marks of the persons an event is about, end to end."""
+    return b"".join(marks_of(plan.event.persons))
 
 
 def money_of(currency: str | None, amount: str | None) -> tuple[str, Decimal] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 
@@ -45,21 +45,27 @@ def events(
 ) -> Sequence[EventState]:
     """What became of the events whose `column` is `value`, newest first."""
     names = {number: name for name, number in lanes.items()}
-    states = []
-    for event, of, event_name, event_id, txn, accepted_at, verdicts in connection.execute(
-        "SELECT id, source, event_name, event_id, txn, accepted_at, verdicts FROM events "  # noqa: S608
+    rows = connection.execute(
+        f"SELECT {EVENT_COLUMNS} FROM events "  # noqa: S608
         f"WHERE {column} = ?1 AND (?2 IS NULL OR source = ?2) ORDER BY id DESC LIMIT 100",
         (value, source),
-    ).fetchall():
-        destinations: dict[str, DeliveryState] = {
-            name: DeliveryState(Outcome(outcome), Reason(reason) if reason else None, detail)
-            for name, (outcome, reason, detail) in (orjson.loads(verdicts) if verdicts else {}).items()
-        }
-        for lane, *columns in connection.execute(
-            "SELECT lane, state, reason, detail, attempts, trace_id, limited, settled_at FROM deliveries "
-            "WHERE event = ?",
-            (event,),
-        ):
-            destinations[names[lane]] = state_of(*columns)
-        states.append(EventState(event_id, event_name, of, from_us(accepted_at), txn, destinations))
-    return states
+    ).fetchall()
+    return [state_of_event(connection, row, names) for row in rows]
+
+
+EVENT_COLUMNS = "id, source, event_name, event_id, txn, accepted_at, verdicts"
+
+
+def state_of_event(connection: sqlite3.Connection, row: tuple[Any, ...], names: Mapping[int, str]) -> EventState:
+    """What became of the event in a row of `EVENT_COLUMNS`."""
+    event, source, event_name, event_id, txn, accepted_at, verdicts = row
+    destinations: dict[str, DeliveryState] = {
+        name: DeliveryState(Outcome(outcome), Reason(reason) if reason else None, detail)
+        for name, (outcome, reason, detail) in (orjson.loads(verdicts) if verdicts else {}).items()
+    }
+    for lane, *columns in connection.execute(
+        "SELECT lane, state, reason, detail, attempts, trace_id, limited, settled_at FROM deliveries WHERE event = ?",
+        (event,),
+    ):
+        destinations[names[lane]] = state_of(*columns)
+    return EventState(event_id, event_name, source, from_us(accepted_at), txn, destinations)

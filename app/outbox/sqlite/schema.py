@@ -3,7 +3,8 @@
     meta          name -> value: schema version, kept secrets
     lanes         id <-> destination name, so that a row holds a small integer
     queues        id <-> (lane, source, event name, bulk): where the deliveries of a lane wait, each in its own order
-    events        one row per accepted event: its id, its transaction, what ingest decided where it was not queued
+    events        one row per accepted event: its id, its transaction, what ingest decided where it was not queued, and
+                  marks of its persons (`app.outbox.persons`), end to end; NULL in a row that is older than they are
     bodies        the hashed event (msgpack), gone with its last pending or dead delivery
     deliveries    one row per event x destination for the whole of its life: queue entry first, journal entry after
     lane_book     notes about the lanes, by name, with a version and perhaps an end
@@ -18,12 +19,14 @@
 
 `deliveries` is indexed by (queue, ready_at) among the pending only, so a claim reads what it takes and nothing else,
 however many wait behind it and however many settled rows the journal keeps. `events` is the registry of ids as well:
-an id is remembered while its row says so or a delivery of it is pending. A delivery keeps the money it was counted
+an id is remembered while its row says so or a delivery of it is pending. Of an event that was erased before its id may
+be forgotten a row stays, with a digest (`erased_id`) where the id was. A delivery keeps the money it was counted
 with. Instants are integers, microseconds since the Unix epoch; amounts are decimal text.
 """
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 
 from app.errors import Outcome, StoreMismatch
@@ -65,7 +68,8 @@ CREATE TABLE events (
   occurrence TEXT,
   accepted_at INTEGER NOT NULL,
   remember_until INTEGER NOT NULL,
-  verdicts BLOB
+  verdicts BLOB,
+  persons BLOB
 );
 CREATE INDEX events_by_id ON events (event_id);
 CREATE INDEX events_by_txn ON events (txn) WHERE txn IS NOT NULL;
@@ -169,6 +173,22 @@ CREATE TABLE counts (
 """
 
 
+ERASED = "~"
+"""What the digest begins with that stands for the id of an erased event."""
+
+
+def erased_id(source: str, event_name: str, event_id: str) -> str:
+    """What stands for the id of an erased event, for as long as it is to be remembered."""
+    words = "\0".join((source, event_name, event_id)).encode()
+    return ERASED + hashlib.blake2b(words, digest_size=16).hexdigest()
+
+
+def has_erased(connection: sqlite3.Connection) -> bool:
+    """Whether such a digest may be in the file."""
+    query = "SELECT 1 FROM events WHERE event_id >= ? AND event_id < ? LIMIT 1"
+    return connection.execute(query, (ERASED, ERASED + "g")).fetchone() is not None
+
+
 def prepare(connection: sqlite3.Connection) -> None:
     """Create the tables in an empty file, or check that the file is one this version can use.
 
@@ -189,5 +209,7 @@ def prepare(connection: sqlite3.Connection) -> None:
             f"the store has schema version {row[0]}, this version of Convey uses {VERSION}: "
             "start the version that wrote it, or move the file away"
         )
-    # A file made before there was this index.
+    # A file made before there was this index, or this column.
     connection.execute("CREATE INDEX IF NOT EXISTS minted_until ON minted (remember_until)")
+    if "persons" not in {row[1] for row in connection.execute("PRAGMA table_info(events)")}:
+        connection.execute("ALTER TABLE events ADD COLUMN persons BLOB")

@@ -17,7 +17,7 @@ from typing import Literal, TypeVar
 
 from app.dedup.port import IdKey, KeptContext, MintedId
 from app.errors import Outcome, StoreFull, StoreMismatch, StoreUnavailable
-from app.model import Accepted, Delivery, Plan, Settlement, encode_event
+from app.model import Accepted, Delivery, HashedEvent, Plan, Settlement, decode_event, encode_event
 from app.outbox.expiry import Expiry
 from app.outbox.port import (
     PENDING,
@@ -33,7 +33,7 @@ from app.outbox.port import (
 from app.outbox.recount import Recount
 from app.outbox.room import NO_LIMITS, Full, Limits, Waiting
 from app.outbox.shares import EVERYTHING, Choice
-from app.outbox.sqlite import book, claims, contexts, dead, memos, pairs, proofs, queries, schema
+from app.outbox.sqlite import book, claims, contexts, dead, memos, pairs, persons, proofs, queries, schema
 from app.outbox.sqlite.accept import Acceptance, Call, Prepared, Warm, find, from_us, mint, to_us
 from app.outbox.sqlite.counts import Counts, Delta
 from app.outbox.sqlite.datakeys import SqliteKeyBook
@@ -92,6 +92,16 @@ class SqliteStore:
         self._expiry = Expiry(self._vault, self, now)
         self.pairs = pairs.SqlitePairs(self._writer, self._read, now)
         self.proofs = proofs.SqliteProofs(self._read)
+        self.persons = persons.SqlitePersons(
+            self._writer,
+            self._read,
+            self._counts,
+            self._lanes,
+            now,
+            self._readable,
+            self._chill,
+            has_erased=schema.has_erased(connection),
+        )
 
     @classmethod
     async def open(
@@ -208,6 +218,7 @@ class SqliteStore:
             to_us(self._now()),
             self._full(),
             self._limits.skipping,
+            has_erased=self.persons.has_erased,
         )
         answers = acceptance.run(calls)
         self._counts.write(connection, acceptance.delta)
@@ -275,6 +286,15 @@ class SqliteStore:
         while len(self._warm) > WARM_EVENTS:
             del self._warm[next(iter(self._warm))]
 
+    def _readable(self, kept: bytes) -> HashedEvent | None:
+        """The event in a body; None where this process cannot open it."""
+        return self._vault.readable(kept, decode_event)
+
+    def _chill(self, events: Collection[int]) -> None:
+        """Forget events that have no body any more."""
+        for event in events:
+            self._warm.pop(event, None)
+
     def _next_ready(self, lane: int, paused: Collection[str]) -> float:
         try:
             return next_ready(self._peek, lane, paused)
@@ -312,8 +332,7 @@ class SqliteStore:
         retried = {s.delivery.destination for call in calls for s in call if s.outcome is Outcome.RETRYING}
 
         def after() -> None:
-            for event in gone:
-                self._warm.pop(event, None)
+            self._chill(gone)
             self._wake(retried)
 
         return answers, after
@@ -422,8 +441,7 @@ class SqliteStore:
         self._counts.write(connection, delta)
 
         def after() -> None:
-            for event in gone:
-                self._warm.pop(event, None)
+            self._chill(gone)
             self._wake(woken)
 
         return answers, after
