@@ -11,8 +11,9 @@ import msgspec
 
 from app.errors import Outcome
 from app.model import Budget, Plan
+from app.outbox.persons import marks_of
 from app.outbox.redis.places import blob, name_mark, to_seconds, to_us, transaction_mark
-from app.outbox.redis.records import MILLION, Head, Lead, Term
+from app.outbox.redis.records import MILLION, Head, Lead, Term, marks_text
 from app.outbox.redis.squeeze import squeeze
 from app.outbox.shares import Queue, queue_of
 from app.outbox.vault import BODY, Vault
@@ -33,6 +34,7 @@ class Encoded(msgspec.Struct, array_like=True, frozen=True):
     terms: list[Term]
     verdicts: dict[str, tuple[str, str | None, str | None]]
     nonce: int
+    marks: str = ""
 
 
 def encode_plan(plan: Plan, vault: Vault) -> Encoded:
@@ -61,6 +63,7 @@ def encode_plan(plan: Plan, vault: Vault) -> Encoded:
             if verdict.outcome is not Outcome.QUEUED
         },
         int.from_bytes(os.urandom(4), "big"),
+        "".join(marks_text(marks_of(plan.event.persons))),
     )
 
 
@@ -102,6 +105,7 @@ def acceptance(
         request.transaction or False,
         request.occurrence or False,
         encoded.verdicts,
+        encoded.marks,
     )
     queue = queue_of(request.source, request.event_name, is_bulk=plan.is_bulk)
     lead = Lead(event_id, *encoded.money, encoded.planned, encoded.terms)

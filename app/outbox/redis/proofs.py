@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from app.errors import StoreUnavailable
+from app.outbox.port import EventState
 from app.outbox.proofs import ProofPage
 from app.outbox.redis.link import Link
 from app.outbox.redis.places import Place, blob, from_us, place_of, to_us
@@ -58,6 +59,11 @@ def _kept(body: bytes) -> KeptProof:
     return KeptProof(source, event_name, event_id, decode_proof(proof))
 
 
+def _key(body: bytes) -> tuple[str, str, str]:
+    """Whose proof it is: source, event name, event id."""
+    return _decoder.decode(PROOFS.unsqueeze(body))[:3]
+
+
 class RedisProofs:
     """See `app.outbox.proofs.ProofStore` for what each method promises."""
 
@@ -85,6 +91,29 @@ class RedisProofs:
         ]
         own.sort(key=lambda each: each.proof.decided_at, reverse=True)
         return own[:100]
+
+    async def forget(self, state: EventState) -> int:
+        """Delete the proofs of one event; returns how many.
+
+        Raises:
+            StoreUnavailable: A server does not answer.
+        """
+        partitions, key = self._link.partitions, (state.source, state.event_name, state.event_id)
+        place = place_of(state.source, state.event_id, partitions)
+        first = _day(state.accepted_at) - 1
+        names = [_list(place, day, partitions) for day in range(first, first + DAYS_OF_REPEATS + 1)]
+        told = await self._link.scatter("proofs", [(place.partition, name) for name in names], lambda reply: reply)
+        asked = []
+        for name, bodies in zip(names, told, strict=True):
+            if isinstance(bodies, StoreUnavailable):
+                raise bodies
+            asked += [(place.partition, (name, blob(bytes(body)))) for body in bodies if _key(body) == key]
+        gone = 0
+        for number in await self._link.scatter("unprove", asked, list, durable=True) if asked else ():
+            if isinstance(number, StoreUnavailable):
+                raise number
+            gone += number
+        return gone
 
     async def page(self, since: datetime, until: datetime, after: str | None, source: str | None) -> ProofPage:
         """See `ProofStore.page`."""

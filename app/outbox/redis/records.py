@@ -9,6 +9,7 @@ ignores what a newer version put behind what it knows.
 from __future__ import annotations
 
 import struct
+from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -46,7 +47,11 @@ _ITEM = struct.Struct(">QIBBBQHQqiI")
 
 
 class Head(msgspec.Struct, array_like=True, frozen=True):
-    """Which event it is. `verdicts` has what ingest decided where nothing was queued: outcome, reason, its detail."""
+    """Which event it is. `verdicts` has what ingest decided where nothing was queued: outcome, reason, its detail.
+
+    `marks` are those of the persons it is about (`marks_text`), end to end; None in a record older than they are. They
+    stand last: a later copy of the event may add to them (`accept.lua`).
+    """
 
     source: str
     event_name: str
@@ -54,6 +59,12 @@ class Head(msgspec.Struct, array_like=True, frozen=True):
     transaction: str | bool
     occurrence: str | bool
     verdicts: dict[str, tuple[str, str | None, str | None]]
+    marks: str | None = None
+
+
+def marks_text(marks: Iterable[bytes]) -> list[str]:
+    """How a head spells marks of persons, 11 characters each: the Lua of the servers keeps text only as it is."""
+    return [b64encode(mark).decode().rstrip("=") for mark in marks]
 
 
 class Term(msgspec.Struct, array_like=True, frozen=True):
@@ -223,6 +234,7 @@ class Story:
     ends: Mapping[str, End]
     body: Body | None
     claims: Mapping[str, Claim]
+    nonce: int = 0
 
     def is_live(self, now_s: int) -> bool:
         """Whether its id is remembered: for its window, and in any case until its last delivery is settled."""
@@ -277,7 +289,7 @@ def story_of(row: Sequence[bytes | Sequence[bytes]]) -> Story:
     """The event that a script told: number, event, body, [destination, claim, ...]."""
     seq, event, body, claims = row
     assert isinstance(seq, bytes) and isinstance(event, bytes) and isinstance(body, bytes)
-    pending, _, accepted_us, _, until_s, head_size = _EVENT.unpack_from(event)
+    pending, _, accepted_us, nonce, until_s, head_size = _EVENT.unpack_from(event)
     head = _head.decode(event[_EVENT.size : _EVENT.size + head_size])
     accepted_at = from_us(accepted_us)
     return Story(
@@ -293,6 +305,7 @@ def story_of(row: Sequence[bytes | Sequence[bytes]]) -> Story:
             for name, claim in zip(claims[::2], claims[1::2], strict=True)
             if isinstance(name, bytes) and isinstance(claim, bytes)
         },
+        nonce,
     )
 
 

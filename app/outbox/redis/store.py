@@ -28,6 +28,7 @@ from app.outbox.redis.link import META, Durability, Link
 from app.outbox.redis.lookout import Lookout
 from app.outbox.redis.nodes import nodes_of
 from app.outbox.redis.pairs import RedisPairs
+from app.outbox.redis.persons import RedisPersons
 from app.outbox.redis.proofs import RedisProofs
 from app.outbox.redis.recall import Recall
 from app.outbox.redis.recount import recount
@@ -76,6 +77,7 @@ class RedisStore:
         self._secrets = Secrets(link)
         self.pairs = RedisPairs(link)
         self.proofs = RedisProofs(link)
+        self.persons = RedisPersons(link, self.proofs, self._vault)
         self._claiming: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._lookout = Lookout(link)
         self._naming = asyncio.Lock()

@@ -67,6 +67,15 @@ local function add_event(plan, entries, skip)
   end
 end
 
+-- The head with the marks of who else a later copy is about. They stand last in it, as text.
+local function head_with(head, other)
+  local kept, more = cmsgpack.unpack(head), cmsgpack.unpack(other)[7]
+  if #kept ~= 7 or not more or more == '' or string.find(kept[7], more, 1, true) then
+    return head
+  end
+  return string.sub(head, 1, #head - #cmsgpack.pack(kept[7])) .. cmsgpack.pack(kept[7] .. more)
+end
+
 local function repeat_event(plan, seq, skip, told)
   local before = story(seq)
   local event, body = event_of(seq), body_of(seq)
@@ -94,8 +103,9 @@ local function repeat_event(plan, seq, skip, told)
   else
     set_body(seq, body_with(plan, accepted, nonce))
   end
-  local header = struct.pack(EVENT_HEADER, pending + fresh, dead, accepted, nonce, till, size)
-  change_event(seq, header .. string.sub(event, EVENT_SIZE + 1))
+  local head = head_with(string.sub(event, EVENT_SIZE + 1, EVENT_SIZE + size), plan[HEAD])
+  local header = struct.pack(EVENT_HEADER, pending + fresh, dead, accepted, nonce, till, #head)
+  change_event(seq, header .. head .. string.sub(event, EVENT_SIZE + size + 1))
   return {MORE, before, told}
 end
 

@@ -154,6 +154,23 @@ local function story(seq)
   return {seq, event, body, claims}
 end
 
+-- The queue a pending delivery waits in, and the instant it is ready at.
+local function place_in(dest, seq)
+  for _, queue in ipairs(redis.call('SMEMBERS', QUEUES .. dest)) do
+    local score = redis.call('ZSCORE', READY .. dest .. '\t' .. queue, seq)
+    if score then
+      return queue, tonumber(score)
+    end
+  end
+  return nil, 0
+end
+
+-- Whether a delivery with this claim is being sent: somebody holds it, and the lease runs.
+local function is_claimed(dest, seq, claim)
+  local _, ready = place_in(dest, seq)
+  return struct.unpack(CLAIM, claim) ~= 0 and ready > now
+end
+
 -- The first bytes of a digest: they stand for a text where it would cost too much. `places.py` computes the same.
 local function digest(words, first, last)
   return (string.gsub(string.sub(redis.sha1hex(words), 2 * first - 1, 2 * last), '..', function(pair)
@@ -376,4 +393,26 @@ local function write_shapes()
   for kind, shape in pairs(shapes) do
     redis.call('HSET', P, kind .. 'n', text(shape[2]))
   end
+end
+
+-- Takes an event out of the index of ids. An id that is to be remembered longer keeps a few bytes there: until when, the
+-- marks of its name and its transaction, the marks and states of its destinations.
+local function unlist(seq, event, till, head_size)
+  local head = cmsgpack.unpack(string.sub(event, EVENT_SIZE + 1, EVENT_SIZE + head_size))
+  local field = digest(head[1] .. '\0' .. head[3], 5, 12)
+  local left = {}
+  for _, entry in ipairs(index_get('i', field) or {}) do
+    if type(entry) ~= 'number' or text(entry) ~= seq then
+      table.insert(left, entry)
+    end
+  end
+  if till * 1000000 > now then
+    local marks = {}
+    for _, delivery in ipairs(ends_of(event, head_size)) do
+      table.insert(marks, mark_of(delivery[4]) .. string.char(delivery[1]))
+    end
+    local txn = head[4] and digest(head[4] .. '\0' .. (head[5] or '\1'), 1, 6) or ''
+    table.insert(left, {till, mark_of(head[2]), txn, table.concat(marks)})
+  end
+  index_set('i', field, left)
 end

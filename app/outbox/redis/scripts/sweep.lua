@@ -23,28 +23,6 @@ local function is_due(event, accepted, head_size)
   return true
 end
 
-local function forget(seq, event, till, head_size)
-  local head = cmsgpack.unpack(string.sub(event, EVENT_SIZE + 1, EVENT_SIZE + head_size))
-  local field = digest(head[1] .. '\0' .. head[3], 5, 12)
-  local left = {}
-  for _, entry in ipairs(index_get('i', field) or {}) do
-    if type(entry) ~= 'number' or text(entry) ~= seq then
-      table.insert(left, entry)
-    end
-  end
-  if till * 1000000 > now then
-    local marks = {}
-    for _, delivery in ipairs(ends_of(event, head_size)) do
-      table.insert(marks, mark_of(delivery[4]) .. string.char(delivery[1]))
-    end
-    local txn = head[4] and digest(head[4] .. '\0' .. (head[5] or '\1'), 1, 6) or ''
-    table.insert(left, {till, mark_of(head[2]), txn, table.concat(marks)})
-  end
-  index_set('i', field, left)
-  deleted[#deleted + 1] = EVENT .. seq
-  gone = gone + 1
-end
-
 -- Whether it is gone, or old enough to go.
 local function look_at(seq)
   local event = events[seq]
@@ -55,7 +33,9 @@ local function look_at(seq)
   if not is_due(event, accepted, head_size) then
     return false
   end
-  forget(seq, event, till, head_size)
+  unlist(seq, event, till, head_size)
+  deleted[#deleted + 1] = EVENT .. seq
+  gone = gone + 1
   return true
 end
 
