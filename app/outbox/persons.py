@@ -84,12 +84,12 @@ class PersonStore(Protocol):
         """
 
     async def forget(self, traces: Sequence[Trace], settled_by: datetime) -> Counter[str]:
-        """Delete all that is kept of those events, but of those that have something pending or dead left, or arrived
-        anywhere after `settled_by`.
+        """Delete all that is kept of these events, once they have come to rest.
 
-        Returns how many of each went: `events`; `event_ids`, minted for their transactions; `contexts`; `pairs`, of the
-        reports of both sides; an id that is still to be remembered is remembered as a digest. Counts stay in the
-        ledger. Told twice, the second time changes nothing.
+        One that has anything pending or dead left, or arrived anywhere after `settled_by`, is left as it is. Returns
+        how many of each went: `events`; `event_ids`, minted for their transactions; `contexts`; `pairs`, of the reports
+        of both sides. An id that is still to be remembered is remembered as a digest; counts stay in the ledger. Done
+        again, it changes nothing.
 
         Raises: StoreUnavailable.
         """

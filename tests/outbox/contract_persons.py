@@ -1,4 +1,4 @@
-"""What is kept of persons: found by a scan whatever became of it, ended in a ledger that closes, deleted, and no more."""
+"""What is kept of persons: found by a scan, ended in a ledger that closes, deleted, and nothing else with it."""
 
 from __future__ import annotations
 
@@ -143,9 +143,7 @@ class Erasing(Bounded):
             retrying(claimed["purchase_ORD-3"], clock.now()),
         )
         ended = await store.persons.end(await find(store))
-        assert ended == Counter(
-            {("meta", Outcome.QUEUED): 1, ("tiktok", Outcome.QUEUED): 1, ("meta", Outcome.DEAD): 1}
-        )
+        assert ended == Counter({("meta", Outcome.QUEUED): 1, ("tiktok", Outcome.QUEUED): 1, ("meta", Outcome.DEAD): 1})
         assert await counts(store) == {"queued": 3, "erased": 2, "pending": 1}
         assert await counts(store, "tiktok") == {"queued": 1, "erased": 1}
         held = {state: str(amount) for state, amount in (await money(store))["EUR"].items()}

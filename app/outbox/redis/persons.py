@@ -160,4 +160,3 @@ def _some(items: Sequence[tuple[int, Any]]) -> list[tuple[int, list[Any]]]:
         for partition, those in groups.items()
         for start in range(0, len(those), AT_ONCE)
     ]
-

@@ -10,12 +10,10 @@ import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 import orjson
 
-from app.dedup.port import IdKey
 from app.errors import Outcome, Reason, Status, StoreFull
 from app.model import Accepted, Budget, HashedEvent, IdRequest, Plan, Verdict, from_epoch
 from app.outbox.persons import marks_of
@@ -313,7 +311,7 @@ class Acceptance:
                 known.accepted_at,
                 known.remember_until,
                 orjson.dumps(unqueued) if unqueued else None,
-                _marks(plan),
+                b"".join(marks_of(plan.event.persons)),
             )
         )
         self._queue(item, known, {self._lanes[planned.destination] for planned in plan.deliveries})
@@ -339,7 +337,8 @@ class Acceptance:
         request = item.plan.id_request
         if known.is_erased:
             known.is_erased, known.transaction, known.occurrence = False, request.transaction, request.occurrence
-        self._joined.append((known.event_id, known.transaction, known.occurrence, _marks(item.plan), known.event))
+        marks = b"".join(marks_of(item.plan.event.persons))
+        self._joined.append((known.event_id, known.transaction, known.occurrence, marks, known.event))
 
     def _prove(self, item: Prepared, known: Known) -> None:
         if item.proof is not None:
@@ -386,7 +385,8 @@ class Acceptance:
         connection = self._connection
         connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._events)
         connection.executemany(
-            "UPDATE events SET event_id = ?, txn = ?, occurrence = ?, persons = CAST(persons || ? AS BLOB) WHERE id = ?",
+            "UPDATE events SET event_id = ?, txn = ?, occurrence = ?, persons = CAST(persons || ? AS BLOB) "
+            "WHERE id = ?",
             self._joined,
         )
         connection.executemany("INSERT OR IGNORE INTO bodies VALUES (?, ?)", self._bodies)
@@ -396,42 +396,3 @@ class Acceptance:
             "pair_until, repeat_for, bytes, attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             self._deliveries,
         )
-
-
-def _marks(plan: Plan) -> bytes:
-    """The marks of the persons an event is about, end to end."""
-    return b"".join(marks_of(plan.event.persons))
-
-
-def money_of(currency: str | None, amount: str | None) -> tuple[str, Decimal] | None:
-    """The money a delivery was counted with."""
-    return None if currency is None or amount is None else (currency, Decimal(amount))
-
-
-def mint(connection: sqlite3.Connection, key: IdKey, event_id: str, until: int, now: int) -> tuple[str, bool, int]:
-    """The id of `key` in the open transaction: (event_id, is_new, remember_until)."""
-    found = find(connection, key, now)
-    if found is not None:
-        return found[0], False, found[1]
-    connection.execute(
-        "INSERT OR REPLACE INTO minted VALUES (?, ?, ?, ?, ?, ?)",
-        (key.transaction, key.source, key.event_name, key.occurrence or "", event_id, until),
-    )
-    return event_id, True, until
-
-
-def find(connection: sqlite3.Connection, key: IdKey, now: int) -> tuple[str, int] | None:
-    """The id remembered for `key` and until when: an accepted event's first, else a minted one."""
-    row = connection.execute(
-        "SELECT event_id, remember_until FROM events AS e WHERE txn = ? AND source = ? AND event_name = ? "
-        "AND occurrence IS ? AND (remember_until > ? OR EXISTS "
-        "(SELECT 1 FROM deliveries WHERE event = e.id AND state = 0)) ORDER BY id LIMIT 1",
-        (key.transaction, key.source, key.event_name, key.occurrence, now),
-    ).fetchone()
-    if row is None:
-        row = connection.execute(
-            "SELECT event_id, remember_until FROM minted WHERE txn = ? AND source = ? AND event_name = ? "
-            "AND occurrence = ? AND remember_until > ?",
-            (key.transaction, key.source, key.event_name, key.occurrence or "", now),
-        ).fetchone()
-    return None if row is None else (row[0], row[1])

@@ -15,8 +15,8 @@ from app.errors import Outcome
 from app.model import Budget, Delivery, Settlement, decode_event
 from app.outbox.port import PENDING
 from app.outbox.shares import Choice
-from app.outbox.sqlite.accept import Warm, from_us, money_of, to_us
-from app.outbox.sqlite.counts import Delta
+from app.outbox.sqlite.accept import Warm, from_us, to_us
+from app.outbox.sqlite.counts import Delta, money_of
 from app.outbox.sqlite.queues import Queues, take
 from app.outbox.sqlite.schema import STATE_PENDING, STATES
 from app.outbox.vault import Vault

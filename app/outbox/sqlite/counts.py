@@ -19,6 +19,11 @@ _NOTHING = Decimal(0)
 _UPSERT = "INSERT OR REPLACE INTO counts (lane, state, currency, deliveries, amount) VALUES (?, ?, ?, ?, ?)"
 
 
+def money_of(currency: str | None, amount: str | None) -> Money:
+    """The money a delivery was counted with."""
+    return None if currency is None or amount is None else (currency, Decimal(amount))
+
+
 class Delta:
     """What one transaction adds to the counts."""
 

@@ -11,9 +11,9 @@ from typing import Any
 from app.errors import Outcome, Reason
 from app.model import Budget, decode_event
 from app.outbox.port import PENDING, DeadFilter, DeadLetter, DeadPage
-from app.outbox.sqlite.accept import from_us, money_of, to_us
+from app.outbox.sqlite.accept import from_us, to_us
 from app.outbox.sqlite.claims import drop_bodies
-from app.outbox.sqlite.counts import Delta
+from app.outbox.sqlite.counts import Delta, money_of
 from app.outbox.sqlite.queues import Queues
 from app.outbox.sqlite.schema import STATE_PURGED
 from app.outbox.vault import Vault

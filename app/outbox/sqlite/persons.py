@@ -14,9 +14,9 @@ from app.errors import Outcome, Reason
 from app.model import HashedEvent
 from app.outbox.persons import Trace, TracePage, Wanted
 from app.outbox.port import PENDING
-from app.outbox.sqlite.accept import money_of, to_us
+from app.outbox.sqlite.accept import to_us
 from app.outbox.sqlite.claims import drop_bodies
-from app.outbox.sqlite.counts import Counts, Delta
+from app.outbox.sqlite.counts import Counts, Delta, money_of
 from app.outbox.sqlite.pairs import Reader
 from app.outbox.sqlite.queries import EVENT_COLUMNS, state_of_event
 from app.outbox.sqlite.schema import STATES, erased_id

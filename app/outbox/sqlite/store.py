@@ -34,10 +34,11 @@ from app.outbox.recount import Recount
 from app.outbox.room import NO_LIMITS, Full, Limits, Waiting
 from app.outbox.shares import EVERYTHING, Choice
 from app.outbox.sqlite import book, claims, contexts, dead, memos, pairs, persons, proofs, queries, schema
-from app.outbox.sqlite.accept import Acceptance, Call, Prepared, Warm, find, from_us, mint, to_us
+from app.outbox.sqlite.accept import Acceptance, Call, Prepared, Warm, from_us, to_us
 from app.outbox.sqlite.counts import Counts, Delta
 from app.outbox.sqlite.datakeys import SqliteKeyBook
 from app.outbox.sqlite.files import FileLock, is_disk_low, is_same_file, refuse_network_file_system
+from app.outbox.sqlite.minting import find, mint
 from app.outbox.sqlite.queues import Queues, next_ready
 from app.outbox.sqlite.recount import recount
 from app.outbox.sqlite.sweeping import Sweeper
