@@ -297,6 +297,48 @@ SPECS: tuple[Spec, ...] = (
         "Events by what became of their two copies. A pair that a late copy joins counts again, as what it is then.",
         ("source", "event_name", "destination", "verdict"),
     ),
+    Spec(
+        "platform_match_quality",
+        Gauge,
+        "convey_platform_match_quality",
+        f"How well the platform says it can match the events to people, 0 to 10. {SHARED}",
+        ("destination", "event_name"),
+    ),
+    Spec(
+        "platform_event_coverage",
+        Gauge,
+        "convey_platform_event_coverage_ratio",
+        f"Server events as a share of the browser's, as the platform counts. {SHARED}",
+        ("destination", "event_name"),
+    ),
+    Spec(
+        "platform_key_coverage",
+        Gauge,
+        "convey_platform_key_coverage_ratio",
+        f"Share of the server's events with an identifier, in the platform's words. {SHARED}",
+        ("destination", "event_name", "key"),
+    ),
+    Spec(
+        "platform_dedup_coverage",
+        Gauge,
+        "convey_platform_dedup_coverage_ratio",
+        f"Share of the browser's events whose key the server's copies carry, as the platform counts. {SHARED}",
+        ("destination", "event_name", "key"),
+    ),
+    Spec(
+        "platform_quality_status",
+        Gauge,
+        "convey_platform_quality_status",
+        f"1 for the platform's own word for the quality of the events it got. {SHARED}",
+        ("destination", "status"),
+    ),
+    Spec(
+        "platform_quality_read",
+        Gauge,
+        "convey_platform_quality_read_timestamp_seconds",
+        f"Unix time at which the platform last said what it thinks of the events it got. {SHARED}",
+        ("destination",),
+    ),
     Spec("build_info", Gauge, "convey_build_info", "Always 1; the labels say what runs.", ("version", "revision")),
     Spec(
         "config_info",
@@ -345,6 +387,12 @@ class Metrics:
     token_expiry: Gauge
     api_sunset: Gauge
     pairs: Counter
+    platform_match_quality: Gauge
+    platform_event_coverage: Gauge
+    platform_key_coverage: Gauge
+    platform_dedup_coverage: Gauge
+    platform_quality_status: Gauge
+    platform_quality_read: Gauge
     build_info: Gauge
     config_info: Gauge
 

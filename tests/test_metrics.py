@@ -57,7 +57,19 @@ def test_names_follow_the_conventions() -> None:
         assert (spec.kind is Counter) == spec.name.endswith("_total")
         assert spec.help.endswith(".")
         assert set(spec.labels) <= LABELS | {
-            *("result", "version", "revision", "kind", "action", "type", "decision", "signal", "event_name", "verdict")
+            *(
+                "result",
+                "version",
+                "revision",
+                "kind",
+                "action",
+                "type",
+                "decision",
+                "signal",
+                "event_name",
+                "verdict",
+                "key",
+            )
         }
         assert (spec.kind is Histogram) == bool(spec.buckets)
         assert list(spec.buckets) == sorted(set(spec.buckets))

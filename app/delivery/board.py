@@ -4,6 +4,7 @@
     pause/<lane>     `Pauses`: what people hold back; written by the API, kept until it is lifted
     rate/<budget>    `Bucket`: what is left of a rate limit; written by whoever sends
     cap/<lane>       `Bucket`: what is left under a rate cap set by a person
+    quality/<lane>   `Opinion`: what the platform said of the events it got; written by the worker that asked
     worker/<id>      `Presence`: what a worker has under way; gone when the worker is
 
 A change is a pure step from one value to the next, written only if nobody else was faster, else made again on what

@@ -17,6 +17,7 @@ from app.delivery.board import Board, Budget
 from app.delivery.flow import Flow
 from app.delivery.inquiries import Inquirer
 from app.delivery.pauses import NOTHING, Pauses
+from app.delivery.quality import QualityWatch
 from app.delivery.sender import Sender
 from app.delivery.verdicts import Whole
 from app.destinations.base import Rate
@@ -105,6 +106,13 @@ class Lane:
         if later is None:
             return None
         return Inquirer(lambda: self._config, later, self._outbox, self._sender, self._metrics, self._now)
+
+    def quality_watch(self) -> QualityWatch | None:
+        """What asks this platform for its opinion of the events it got; None where it has none to tell."""
+        quality = self._config.destination.quality
+        if quality is None:
+            return None
+        return QualityWatch(lambda: self._config, quality, self._board, self._sender, self._metrics, self._now)
 
     def stop(self) -> None:
         """Claim nothing more; what is under way goes on."""

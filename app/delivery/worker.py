@@ -61,6 +61,8 @@ class Worker:
                 group.create_task(lane.run(), name=f"lane-{lane.name}")
                 if (inquirer := lane.inquirer()) is not None:
                     group.create_task(inquirer.run(self._stopping), name=f"inquiries-{lane.name}")
+                if (watch := lane.quality_watch()) is not None:
+                    group.create_task(self._every(CHORE_PERIOD, watch.turn), name=f"quality-{lane.name}")
             group.create_task(self._board.run(self._stopping), name="board")
             group.create_task(self._every(GAUGE_PERIOD, self.measure), name="gauges")
             # These take many steps, and may outlast any grace: whoever stops breaks them off between two.

@@ -19,9 +19,9 @@ from app.sandbox.state import PLATFORM_NAMES, State, Taken
 INDEX: dict[str, Any] = {
     "name": "Convey sandbox",
     "platforms": {
-        "meta": "POST /v{version}/{pixel_id}/events",
+        "meta": "POST /v{version}/{pixel_id}/events, GET /v{version}/dataset_quality",
         "tiktok": "POST /open_api/v1.3/event/track/",
-        "pinterest": "POST /v5/ad_accounts/{ad_account_id}/events",
+        "pinterest": "POST /v5/ad_accounts/{ad_account_id}/events, GET …/conversion_eqs",
         "snapchat": "POST /v3/{asset_id}/events[/validate]",
         "google": "POST /v1/events:ingest, GET /v1/requestStatus:retrieve, POST /token",
     },

@@ -65,6 +65,20 @@ CONSENT = Board(
             0.05,
         ),
         Panel(
+            "Match quality, in the platform's words",
+            "Meta's score from 0 to 10; only where quality_every is set.",
+            "short",
+            {"{{destination}} {{event_name}}": "max by (destination, event_name) "
+             f"(convey_platform_match_quality{{{D}}})"},
+        ),
+        Panel(
+            "Identifiers, as the platforms count them",
+            "The least covered identifiers of all events; only where quality_every is set.",
+            "percentunit",
+            {"{{destination}} {{key}}": "bottomk(10, min by (destination, key) "
+             f"(convey_platform_key_coverage_ratio{{{D}}}))"},
+        ),
+        Panel(
             "At the door",
             "queued goes out; denied may not; skipped is of no use to the destination.",
             "ops",

@@ -65,6 +65,14 @@ DEDUP = Board(
              f"(increase(convey_pairs_total{{{S}}}[1h])) > 0"},
         ),
         Panel(
+            "Copies the platforms say they can pair",
+            "Share of the browser's events whose id the server's copies carry, as Meta and Pinterest count; only where "
+            "quality_every is set.",
+            "percentunit",
+            {"{{destination}} {{event_name}} {{key}}": "max by (destination, event_name, key) "
+             f'(convey_platform_dedup_coverage_ratio{{{D},key=~".*event_id"}})'},
+        ),
+        Panel(
             "Ledger against the store",
             "Deliveries by which the ledger's counts differed from what is stored, when last checked.",
             "short",

@@ -19,6 +19,7 @@ from app.destinations.base.contract import (
     DestinationSettings,
     Limits,
     MappedSettings,
+    QualitySettings,
     Rate,
     Skip,
     Token,
@@ -55,6 +56,7 @@ from app.destinations.base.properties import (
     one_of,
     unassigned,
 )
+from app.destinations.base.quality import Measure, Quality, Reading, share
 from app.destinations.base.replies import (
     UNKNOWN_ANSWER_ATTEMPTS,
     as_code,
@@ -88,8 +90,12 @@ __all__ = [
     "Later",
     "Limits",
     "MappedSettings",
+    "Measure",
     "Precedent",
+    "Quality",
+    "QualitySettings",
     "Rate",
+    "Reading",
     "Report",
     "Ruling",
     "Skip",
@@ -129,6 +135,7 @@ __all__ = [
     "rulings",
     "scalars",
     "scrub",
+    "share",
     "test_code",
     "tidy",
     "unassigned",

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from app.destinations.base.aftermath import Adjustment, Later
+from app.destinations.base.quality import Quality
 from app.errors import Reason
 from app.model import Delivery, Form, HashedEvent, HttpCall, HttpReply, Park, Result, Split, Warn
 from app.units import Duration
@@ -89,6 +90,20 @@ class MappedSettings(DestinationSettings):
                 meant = f"did you mean {close[0]}?" if close else f"it can fill {all_of_them}"
                 raise ValueError(f"has no field {path} of the platform's: {meant}")
         return chosen
+
+
+class QualitySettings(MappedSettings):
+    """Settings of a destination whose platform can be asked for the quality of what it got."""
+
+    quality_every: Duration | None = Field(
+        None,
+        ge=timedelta(hours=1),
+        le=timedelta(days=7),
+        description="How often the platform is asked what it thinks of the events it got; never when absent.",
+    )
+    quality_token: Token | None = Field(
+        None, description="Token to ask that with, where `access_token` may not; the destination's page says what."
+    )
 
 
 S = TypeVar("S", bound=DestinationSettings)
@@ -185,7 +200,8 @@ class Destination(Generic[S]):
     the platform has no such event. `pixel_name` is what the platform calls the event: its pixel must call it the same.
     `takes_test_codes` says that an event may bring a test code of its own. `versions` are the API versions that were
     read about, by the value of the setting `api_version`. `linger` is how long a batch waits for more events unless
-    configured. `later` and `adjustment` are what may come after acceptance (`app.destinations.base.aftermath`).
+    configured. `later` and `adjustment` are what may come after acceptance (`app.destinations.base.aftermath`);
+    `quality` is how the platform is asked what it thinks of the events it got (`app.destinations.base.quality`).
     `budget` names what the rates of `limits` belong to (a project, an account), so that destinations with one name
     share them; None where each destination has its own.
     """
@@ -209,6 +225,7 @@ class Destination(Generic[S]):
     budget: Callable[[S], str | None] = _own_budget
     later: Later[S] | None = None
     adjustment: Adjustment[S] | None = None
+    quality: Quality[S] | None = None
 
     def version_of(self, settings: S) -> ApiVersion | None:
         """What is known of the API version these settings name; None when nothing is."""

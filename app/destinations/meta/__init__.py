@@ -9,6 +9,7 @@ from app.destinations.base import Destination
 from app.destinations.meta.admission import admit, can_limit
 from app.destinations.meta.exchange import build, read
 from app.destinations.meta.payload import name_of, pixel_call
+from app.destinations.meta.quality import QUALITY
 from app.destinations.meta.settings import MetaSettings
 from app.destinations.meta.tables import LIMITS, PERSONAL_KEYS, STRONG_KEYS, VERSIONS
 
@@ -27,4 +28,5 @@ DESTINATION = Destination(
     pixel_name=name_of,
     takes_test_codes=True,
     versions=VERSIONS,
+    quality=QUALITY,
 )

@@ -64,7 +64,7 @@ def build(deliveries: Sequence[Delivery], settings: MetaSettings) -> list[HttpCa
                 body=body,
                 deliveries=batch,
                 headers={"content-type": "application/json"},
-                **_secrets(settings),
+                **secrets_of(settings, settings.access_token),
             )
             for batch, body in pack(items, LIMITS, b'{"data":[', tail)
         ]
@@ -76,8 +76,9 @@ def _is_doubtful(event: HashedEvent) -> bool:
     return event.action_source == "business_messaging" or lacks_user_agent(event)
 
 
-def _secrets(settings: MetaSettings) -> dict[str, Any]:
-    token = settings.access_token.get_secret_value()
+def secrets_of(settings: MetaSettings, access_token: SecretStr) -> dict[str, Any]:
+    """The parts of a call that show who asks."""
+    token = access_token.get_secret_value()
     params = {"access_token": token} if settings.token_in_query else {}
     if settings.app_secret is not None:
         params["appsecret_proof"] = _proof(settings.app_secret, token)

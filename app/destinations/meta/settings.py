@@ -7,11 +7,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from app.destinations.base import Convert, Duration, MappedSettings, Token
+from app.destinations.base import Convert, Duration, QualitySettings, Token
 from app.destinations.meta.tables import ASSIGNABLE, MessagingChannel
 
 
-class MetaSettings(MappedSettings):
+class MetaSettings(QualitySettings):
     """One pixel or dataset at Meta."""
 
     assignable: ClassVar[dict[str, Convert]] = ASSIGNABLE

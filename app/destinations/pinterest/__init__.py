@@ -9,6 +9,7 @@ from app.destinations.base import Destination
 from app.destinations.pinterest.admission import admit, can_limit
 from app.destinations.pinterest.exchange import build, read
 from app.destinations.pinterest.payload import name_of, pixel_call
+from app.destinations.pinterest.quality import QUALITY
 from app.destinations.pinterest.settings import PinterestSettings
 from app.destinations.pinterest.tables import KEPT_KEYS, LIMITS, PERSONAL_KEYS, VERSIONS
 
@@ -26,4 +27,5 @@ DESTINATION = Destination(
     pixel_call=pixel_call,
     pixel_name=name_of,
     versions=VERSIONS,
+    quality=QUALITY,
 )

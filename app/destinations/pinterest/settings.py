@@ -7,11 +7,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from app.destinations.base import Convert, Duration, MappedSettings, Token
+from app.destinations.base import Convert, Duration, QualitySettings, Token
 from app.destinations.pinterest.tables import ASSIGNABLE
 
 
-class PinterestSettings(MappedSettings):
+class PinterestSettings(QualitySettings):
     """One ad account at Pinterest."""
 
     assignable: ClassVar[dict[str, Convert]] = ASSIGNABLE
