@@ -6,18 +6,32 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
+from app.config import SourceConfig, StoreConfig
+from app.config.consent import ConsentConfig
 from app.consent.codes import GRANTS, Code, reason_of
 from app.consent.needs import ConsentNeeds, ConsentOptions
 from app.consent.table import DECIDED_AT, LISTED_SITUATIONS, PLACES, SITUATIONS, in_words, rows
 from app.consent.vendors import vendors
+from app.destinations.registry import destinations
+from app.retention import ROWS, Row
+from app.units import spell_duration
 
+MODELS: dict[str, type[BaseModel]] = {
+    "store": StoreConfig,
+    "consent": ConsentConfig,
+    "sources[]": SourceConfig,
+    "destinations[]": destinations()["google"].settings,
+}
+"""Where a setting that ends something stands. Google is the one platform whose conversions are adjusted."""
 PROSE = Path(__file__).parent / "consent_page.md"
 
 
 def consent_page() -> str:
     """docs/consent.md: the prose, with what the code and its data say put in."""
     page = PROSE.read_text("utf-8")
-    for name, text in {"vendors": _vendors(), "tables": _tables(), "codes": _codes()}.items():
+    for name, text in {"vendors": _vendors(), "tables": _tables(), "codes": _codes(), "kept": _kept()}.items():
         page = page.replace(f"{{{{{name}}}}}", text)
     return page
 
@@ -73,3 +87,35 @@ def _codes() -> str:
         by_reason.setdefault(reason, []).append(f"`{code}`")
     lines = ["| reason | codes |", "|---|---|"]
     return "\n".join([*lines, *(f"| {reason} | {', '.join(codes)} |" for reason, codes in by_reason.items())])
+
+
+def _kept() -> str:
+    lines = [
+        "| what | in SQLite · on Redis | what it says of a person | how long | ended by | at rest |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in ROWS:
+        tables = ", ".join(f"`{table}`" for table in row.tables) or "–"
+        keys = ", ".join(f"`{_key(kind)}`" for kind in row.keys)
+        rest = "sealed with `store.encryption`" if row.is_sealed else "in clear"
+        lines.append(
+            f"| {row.name} | {tables} · {keys} | {row.holds or 'nothing'} | {_how_long(row)} | {row.ended_by or '–'} "
+            f"| {rest} |"
+        )
+    return "\n".join(lines)
+
+
+def _key(kind: str) -> str:
+    """A kind of key as it is on the server."""
+    if kind.startswith("meta:"):
+        rest = kind.removeprefix("meta:")
+        return f"{{c:meta}}:{rest}" if rest else "{c:meta}"
+    return f"{{c:n}}:{kind}" if kind else "{c:n}"
+
+
+def _how_long(row: Row) -> str:
+    if row.setting is None:
+        return row.how_long.format(span="" if row.span is None else spell_duration(row.span))
+    section, _, name = row.setting.partition(".")
+    field = MODELS[section].model_fields[name]
+    return f"{row.how_long.format(span=spell_duration(field.default))} (`{row.setting}`)"

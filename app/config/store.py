@@ -86,6 +86,12 @@ class StoreConfig(Section):
         le=timedelta(days=90),
         description="How long the fate of a settled event can be looked up.",
     )
+    dead_letter_retention: Duration = Field(
+        timedelta(days=30),
+        ge=timedelta(hours=1),
+        le=timedelta(days=400),
+        description="How long a dead letter can be replayed; then it is purged, and the ledger still counts it.",
+    )
     encryption: EncryptionConfig | None = Field(
         None, description="Keys to seal events and contexts with, at rest. Without it they are kept in clear (hashed)."
     )

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+TALLIES_KEPT = timedelta(days=400)
+"""How long the counts of a day are kept."""
 PAIR_RETENTION = timedelta(days=7)
 """How long after a report it is kept which sides reported an event.
 

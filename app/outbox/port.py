@@ -244,6 +244,8 @@ class Outbox(Protocol):
     async def sweep(self) -> int:
         """Forget remembered ids past their window and settled events past the journal's; returns how many went.
 
+        Dead letters past their retention are purged as well, and everything else that `app.retention` has goes.
+
         In short steps, as many as one call may take; cancelled, it ends between two and the rest is left for later.
         """
 

@@ -33,8 +33,7 @@ class RedisHarness:
             self.server.url,
             destinations=destinations,
             now=self.clock.now,
-            journal_retention=timedelta(days=7),
-            **{**self._options, **options},
+            **{"journal_retention": timedelta(days=7), **self._options, **options},
         )
         return self._store
 

@@ -34,8 +34,7 @@ class SqliteHarness:
             self.path,
             destinations=destinations,
             now=self.clock.now,
-            journal_retention=timedelta(days=7),
-            **{**self._options, **options},
+            **{"journal_retention": timedelta(days=7), **self._options, **options},
         )
         return self._store
 

@@ -20,6 +20,7 @@ from app.outbox.redis.places import Place, blob, from_us, place_of, to_us
 from app.withdrawal import BOOK, decode_instant
 
 _DUE = (resources.files("app.outbox.redis") / "scripts" / "store" / "due.lua").read_text("utf-8")
+_FORGET = (resources.files("app.outbox.redis") / "scripts" / "store" / "forget_due.lua").read_text("utf-8")
 _KEEP = (
     "for i = 1, #ARGV, 3 do redis.call('ZADD', KEYS[1], ARGV[i + 1], ARGV[i]) "
     "redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 2]) end return 1"
@@ -105,6 +106,12 @@ async def due(link: Link, book: str, limit: int, lease: timedelta) -> Sequence[M
         until, _, value = packed.partition(b" ")
         memos.append(Memo(book, name.decode(), value, from_us(int(until)), from_us(int(later))))
     return memos
+
+
+async def forget(link: Link, books: Iterable[str]) -> None:
+    """Delete memos whose time is over and that nobody asked for: of a destination that is not configured any more."""
+    for book in books:
+        await link.command("EVAL", _FORGET, 2, *_keys(book), link.now_us() or "", STEP)
 
 
 async def drop(link: Link, book: str, names: Collection[str]) -> None:

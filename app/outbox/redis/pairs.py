@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
 import orjson
 
 from app.dedup.pairs import CONFLICT, MOST_CONFLICTS, change
-from app.dedup.port import DuePair, JudgedPair, SideReport
+from app.dedup.port import TALLIES_KEPT, DuePair, JudgedPair, SideReport
 from app.errors import StoreUnavailable
 from app.outbox.redis.link import Call, Link, encode
 from app.outbox.redis.places import blob, place_of, to_us
 
-TALLIES_KEPT = timedelta(days=400)
 SIDE = b"s:"
 _whose = msgspec.msgpack.Decoder(tuple[str, str])
 
@@ -26,6 +25,7 @@ class RedisPairs:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+        self._forgot_on: date | None = None
 
     async def report(self, reports: Sequence[SideReport], due_at: datetime, until: datetime) -> int:
         """See `PairStore.report`."""
@@ -80,12 +80,22 @@ class RedisPairs:
 
     async def tallies(self) -> Mapping[str, int]:
         """See `PairStore.tallies`."""
-        oldest = (datetime.now(UTC) - TALLIES_KEPT).date().isoformat()
+        oldest = (self._link.wall() - TALLIES_KEPT).date().isoformat()
         sums: defaultdict[str, int] = defaultdict(int)
         for reply in await self._link.everywhere("pair_tallies", [oldest]):
             for key, number in zip(reply[::2], reply[1::2], strict=True):
                 sums[bytes(key).decode()] += int(number)
         return {key: number for key, number in sums.items() if number}
+
+    async def forget_tallies(self) -> None:
+        """Delete the counts of days long past, once a day.
+
+        Raises: StoreUnavailable.
+        """
+        today = self._link.wall().date()
+        if today != self._forgot_on:
+            await self.tallies()
+            self._forgot_on = today
 
 
 def _fields(kept: Sequence[bytes]) -> dict[bytes, bytes]:

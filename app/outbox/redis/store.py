@@ -15,7 +15,9 @@ from app.errors import Outcome, StoreUnavailable, StoreVanished
 from app.logs import wide_event
 from app.model import Accepted, Delivery, Plan, Settlement
 from app.outbox.address import Address, parse_url
+from app.outbox.aftermath import ask_book
 from app.outbox.expiry import Expiry
+from app.outbox.letters import purge_old
 from app.outbox.port import PENDING, Backlog, DeadFilter, DeadLetter, DeadPage, EventState, Ledger, Memo, Note
 from app.outbox.recount import Recount
 from app.outbox.redis import accept, book, boot, claims, contexts, ids, journal, memos
@@ -60,8 +62,10 @@ class RedisStore:
         retention: timedelta,
         limits: Limits,
         encryption: Encryption,
+        dead_letter_retention: timedelta,
     ) -> None:
         self._link = link
+        self._dead_letter_retention = dead_letter_retention
         self._vault = Vault(encryption, RedisKeyBook(link), link.wall)
         self._expiry = Expiry(self._vault, self, link.wall)
         self._room = Room(link, limits)
@@ -105,6 +109,7 @@ class RedisStore:
         answer_within: timedelta = timedelta(seconds=5),
         limits: Limits = NO_LIMITS,
         encryption: Encryption = PLAIN,
+        dead_letter_retention: timedelta = timedelta(days=30),
     ) -> RedisStore:
         """The store on the servers of `where`, with a lane for each of `destinations`. Leases of others stay.
 
@@ -136,7 +141,7 @@ class RedisStore:
             link.durability = await check()
             await link.load()
             await prepare()
-            store = cls(link, prepare, check, journal_retention, limits, encryption)
+            store = cls(link, prepare, check, journal_retention, limits, encryption, dead_letter_retention)
             await store._vault.begin()
             await store._learn()
             await store._watch.look()
@@ -310,7 +315,10 @@ class RedisStore:
 
     async def sweep(self) -> int:
         """See `Outbox.sweep`. Looks at a bounded part of the store a call."""
+        await purge_old(self, self._dead_letter_retention, self._link.wall)
         gone = await self._whole(self._sweeper.run())
+        await memos.forget(self._link, [ask_book(name) for name in self._destinations])
+        await self.pairs.forget_tallies()
         await self._expiry.run()
         return gone
 

@@ -13,7 +13,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -32,6 +32,8 @@ AT_ONCE = 200
 NAMED = 1_000
 """How many events a failover names at most."""
 FAILOVERS, FAILOVERS_KEPT = f"{META}:failovers", 100
+KEPT_FOR = timedelta(days=30)
+"""How long the last failovers stay written down after the latest."""
 _RUN_ID = re.compile(rb"run_id:([0-9a-f]+)")
 
 log = logging.getLogger("convey.store")
@@ -167,6 +169,7 @@ class Watch:
         }
         await self._link.command("LPUSH", FAILOVERS, orjson.dumps(entry))
         await self._link.command("LTRIM", FAILOVERS, 0, FAILOVERS_KEPT - 1)
+        await self._link.command("EXPIRE", FAILOVERS, int(KEPT_FOR.total_seconds()))
 
 
 def run_of(info: object) -> bytes:

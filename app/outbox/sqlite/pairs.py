@@ -5,18 +5,17 @@ from __future__ import annotations
 import sqlite3
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol, TypeVar
 
 import orjson
 
 from app.dedup.pairs import CONFLICT, MOST_CONFLICTS, change
-from app.dedup.port import DuePair, JudgedPair, SideReport
+from app.dedup.port import TALLIES_KEPT, DuePair, JudgedPair, SideReport
 from app.outbox.sqlite.accept import to_us
 from app.outbox.sqlite.writer import GroupWriter
 
 T = TypeVar("T")
-TALLIES_KEPT = timedelta(days=400)
 SIDES_A_PAIR = 4
 """How many sides a pair has, or fewer: what is deleted of more than that is deleted in several steps."""
 

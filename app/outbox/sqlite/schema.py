@@ -1,11 +1,11 @@
 """The tables of the SQLite engine, and the version they carry.
 
-    meta          name -> value: schema version, kept secrets
+    meta          name -> value: schema version, kept secrets, wrapped data keys
     lanes         id <-> destination name, so that a row holds a small integer
     queues        id <-> (lane, source, event name, bulk): where the deliveries of a lane wait, each in its own order
     events        one row per accepted event: its id, its transaction, what ingest decided where it was not queued, and
                   marks of its persons (`app.outbox.persons`), end to end; NULL in a row that is older than they are
-    bodies        the hashed event (msgpack), gone with its last pending or dead delivery
+    bodies        the hashed event (msgpack), perhaps sealed, gone with its last pending or dead delivery
     deliveries    one row per event x destination for the whole of its life: queue entry first, journal entry after
     lane_book     notes about the lanes, by name, with a version and perhaps an end
     minted        ids handed out for a transaction before its event came

@@ -19,6 +19,7 @@ from app.dedup.port import IdKey, KeptContext, MintedId
 from app.errors import Outcome, StoreFull, StoreMismatch, StoreUnavailable
 from app.model import Accepted, Delivery, HashedEvent, Plan, Settlement, decode_event, encode_event
 from app.outbox.expiry import Expiry
+from app.outbox.letters import purge_old
 from app.outbox.port import (
     PENDING,
     Backlog,
@@ -67,6 +68,7 @@ class SqliteStore:
         max_bytes: int | None,
         limits: Limits,
         encryption: Encryption,
+        dead_letter_retention: timedelta,
     ) -> None:
         self._path = path
         self._lock = lock
@@ -89,6 +91,7 @@ class SqliteStore:
         self._read_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="convey-read")
         self._writer = GroupWriter(connection, self._committed, self._rolled_back)
         self._sweeper = Sweeper(self._writer, now, journal_retention, proof_retention)
+        self._dead_letter_retention = dead_letter_retention
         self._vault = Vault(encryption, SqliteKeyBook(self._writer, self._peek), now)
         self._expiry = Expiry(self._vault, self, now)
         self.pairs = pairs.SqlitePairs(self._writer, self._read, now)
@@ -117,6 +120,7 @@ class SqliteStore:
         max_bytes: int | None = None,
         limits: Limits = NO_LIMITS,
         encryption: Encryption = PLAIN,
+        dead_letter_retention: timedelta = timedelta(days=30),
     ) -> SqliteStore:
         """The store in the file at `path`, made if it does not exist, with a lane for each of `destinations`.
 
@@ -151,7 +155,16 @@ class SqliteStore:
                 )
                 connection.execute("COMMIT")
                 store = cls(
-                    path, lock, connection, now, journal_retention, proof_retention, max_bytes, limits, encryption
+                    path,
+                    lock,
+                    connection,
+                    now,
+                    journal_retention,
+                    proof_retention,
+                    max_bytes,
+                    limits,
+                    encryption,
+                    dead_letter_retention,
                 )
             except sqlite3.Error as error:
                 if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
@@ -397,6 +410,7 @@ class SqliteStore:
 
     async def sweep(self) -> int:
         """See `Outbox.sweep`. Short steps, a bounded number of them a call."""
+        await purge_old(self, self._dead_letter_retention, self._now)
         gone = await self._sweeper.run()
         await self._expiry.run()
         return gone
