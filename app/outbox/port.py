@@ -24,6 +24,7 @@ from app.outbox.proofs import ProofStore
 from app.outbox.recount import Recount
 from app.outbox.room import Waiting
 from app.outbox.shares import EVERYTHING, Choice
+from app.outbox.tallies import TallyStore
 
 if TYPE_CHECKING:
     from app.outbox.persons import PersonStore
@@ -348,6 +349,10 @@ class Store(DeliveryStore, IdStore, LaneBook, Protocol):
     @property
     def persons(self) -> PersonStore:
         """What is kept of persons."""
+
+    @property
+    def tallies(self) -> TallyStore:
+        """What audits count by day."""
 
     async def close(self) -> None:
         """Finish what was begun, release the store. Nothing may be called afterwards."""

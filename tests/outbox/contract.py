@@ -26,6 +26,7 @@ from tests.outbox.contract_proofs import Proving
 from tests.outbox.contract_recount import Recounting
 from tests.outbox.contract_settle import Settling
 from tests.outbox.contract_survival import Surviving
+from tests.outbox.contract_tallies import Tallying
 from tests.outbox.support import BodyCount
 
 
@@ -45,6 +46,7 @@ class StoreContract(
     Erasing,
     Surviving,
     Noting,
+    Tallying,
 ):
     """Every promise of the ports, in one class."""
 

@@ -34,6 +34,7 @@ transaction). Every key of partition n begins with the tag `{c:n}`, so a script 
     {c:meta}:failovers    list: what was told again after the last failovers
     {c:meta}:datakeys    hash: the day's keys, wrapped, by name (`datakeys.py`)
     {c:meta}:book    hash: the lane book, note by name
+    {c:meta}:tallies:<book>:<day>    hash: what audits count, by day (`tallies.py`); the server deletes it
     {c:meta}:due:<book>, {c:meta}:memos:<book>    the memos that are due at an instant (`memos.py`); others lie as
                      contexts do
 

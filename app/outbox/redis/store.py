@@ -37,6 +37,7 @@ from app.outbox.redis.recount import recount
 from app.outbox.redis.room import Room
 from app.outbox.redis.secrets import Secrets
 from app.outbox.redis.sweeping import Sweeper
+from app.outbox.redis.tallies import RedisTallies
 from app.outbox.redis.turns import Turns
 from app.outbox.redis.watch import PERIOD_S, Watch
 from app.outbox.room import NO_LIMITS, Limits, Waiting
@@ -82,6 +83,7 @@ class RedisStore:
         self.pairs = RedisPairs(link)
         self.proofs = RedisProofs(link)
         self.persons = RedisPersons(link, self.proofs, self._vault)
+        self.tallies = RedisTallies(link)
         self._claiming: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._lookout = Lookout(link)
         self._naming = asyncio.Lock()

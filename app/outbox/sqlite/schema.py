@@ -15,6 +15,7 @@
     sightings     one row per side that reported such an event
     proofs        what each event's consent was decided by, kept for its own time
     tallies       what became of pairs, by day, source, event name, destination and verdict
+    day_tallies   what audits count, by book and day (`tallies.py`)
     counts        the ledger: (lane, state, currency) -> deliveries and amount; `purged` beside the states
 
 `deliveries` is indexed by (queue, ready_at) among the pending only, so a claim reads what it takes and nothing else,
@@ -172,6 +173,18 @@ CREATE TABLE counts (
 ) WITHOUT ROWID;
 """
 
+_DAY_TALLIES = """
+CREATE TABLE IF NOT EXISTS day_tallies (
+  book TEXT NOT NULL,
+  day TEXT NOT NULL,
+  key TEXT NOT NULL,
+  number INTEGER NOT NULL,
+  first_at INTEGER NOT NULL,
+  last_at INTEGER NOT NULL,
+  PRIMARY KEY (book, day, key)
+) WITHOUT ROWID;
+"""
+
 
 ERASED = "~"
 """What the digest begins with that stands for the id of an erased event."""
@@ -197,7 +210,7 @@ def prepare(connection: sqlite3.Connection) -> None:
     """
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables:
-        connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} COMMIT;")
+        connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} {_DAY_TALLIES} COMMIT;")
         return
     row = None
     if "meta" in tables:
@@ -209,7 +222,8 @@ def prepare(connection: sqlite3.Connection) -> None:
             f"the store has schema version {row[0]}, this version of Convey uses {VERSION}: "
             "start the version that wrote it, or move the file away"
         )
-    # A file made before there was this index, or this column.
+    # A file made before there was these.
     connection.execute("CREATE INDEX IF NOT EXISTS minted_until ON minted (remember_until)")
     if "persons" not in {row[1] for row in connection.execute("PRAGMA table_info(events)")}:
         connection.execute("ALTER TABLE events ADD COLUMN persons BLOB")
+    connection.execute(_DAY_TALLIES)

@@ -34,7 +34,7 @@ from app.outbox.port import (
 from app.outbox.recount import Recount
 from app.outbox.room import NO_LIMITS, Full, Limits, Waiting
 from app.outbox.shares import EVERYTHING, Choice
-from app.outbox.sqlite import book, claims, contexts, dead, memos, pairs, persons, proofs, queries, schema
+from app.outbox.sqlite import book, claims, contexts, dead, memos, pairs, persons, proofs, queries, schema, tallies
 from app.outbox.sqlite.accept import Acceptance, Call, Prepared, Warm, from_us, to_us
 from app.outbox.sqlite.counts import Counts, Delta
 from app.outbox.sqlite.datakeys import SqliteKeyBook

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 import orjson
 
-from app.outbox.sqlite import contexts, memos, pairs, proofs
+from app.outbox.sqlite import contexts, memos, pairs, proofs, tallies
 from app.outbox.sqlite.accept import to_us
 from app.outbox.sqlite.writer import GROUP_WEIGHT, GroupWriter
 
@@ -74,6 +74,7 @@ class Sweeper:
             lambda connection: _bounded(proofs.forget(connection, now - self._proof_retention, AT_ONCE)),
             lambda connection: pairs.forget(connection, now_us, AT_ONCE),
             lambda connection: _bounded(pairs.forget_tallies(connection, now, AT_ONCE)),
+            lambda connection: tallies.forget(connection, now, AT_ONCE),
         )
 
     def _minted(self, connection: sqlite3.Connection) -> tuple[int, bool]:
