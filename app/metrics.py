@@ -339,6 +339,13 @@ SPECS: tuple[Spec, ...] = (
         f"Unix time at which the platform last said what it thinks of the events it got. {SHARED}",
         ("destination",),
     ),
+    Spec(
+        "match_keys",
+        Counter,
+        "convey_match_key_events_total",
+        "Events queued that carried a match key of the platform; key `any`: all of them. Counted every few seconds.",
+        ("source", "event_name", "destination", "key"),
+    ),
     Spec("build_info", Gauge, "convey_build_info", "Always 1; the labels say what runs.", ("version", "revision")),
     Spec(
         "config_info",
@@ -393,6 +400,7 @@ class Metrics:
     platform_dedup_coverage: Gauge
     platform_quality_status: Gauge
     platform_quality_read: Gauge
+    match_keys: Counter
     build_info: Gauge
     config_info: Gauge
 

@@ -336,22 +336,43 @@ _META_PARTS: dict[str, str] = {
 }
 
 
+PARTS: frozenset[str] = frozenset(
+    part for rules in RULES.values() for key in rules.keys for need in key.needs for part in need.split("|")
+)
+"""Everything any platform matches by: named forms, and fields of the identity."""
+
+
+def parts_of(identity: HashedIdentity) -> frozenset[str]:
+    """Which of `PARTS` an identity has."""
+    return frozenset(part for part in PARTS if identity.digests.get(part) or getattr(identity, part, None))
+
+
+def keys_of(platform: str, action_source: str = "website") -> tuple[Key, ...]:
+    """The match keys of a platform that events of this action source can have, in its own order of strength.
+
+    Raises:
+        KeyError: no rules for this platform.
+    """
+    return tuple(key for key in RULES[platform].keys if not key.sources or action_source in key.sources)
+
+
+def has_key(parts: frozenset[str], key: Key) -> bool:
+    """Whether these parts make up the match key."""
+    return all(any(part in parts for part in need.split("|")) for need in key.needs)
+
+
 def coverage(identity: HashedIdentity, platform: str, action_source: str = "website") -> Coverage:
     """What `platform` would get of `identity` for an event of this action source.
 
     Raises:
         KeyError: no rules for this platform.
     """
-    rules = RULES[platform]
-    keys = [key for key in rules.keys if not key.sources or action_source in key.sources]
-    present = tuple(key.name for key in keys if all(_has(identity, need) for need in key.needs))
+    rules, has = RULES[platform], parts_of(identity)
+    keys = keys_of(platform, action_source)
+    present = tuple(key.name for key in keys if has_key(has, key))
     missing = tuple(Missing(key.name, key.weight, key.field, key.cost) for key in keys if key.name not in present)
     is_enough = any(combination <= set(present) for combination in rules.enough)
     if rules.too_weak:
-        parts = {*present, *(name for form, name in _META_PARTS.items() if _has(identity, form))} - {"fn+ln"}
-        is_enough = bool(parts) and not any(parts <= weak for weak in rules.too_weak)
+        single = {*present, *(name for form, name in _META_PARTS.items() if form in has)} - {"fn+ln"}
+        is_enough = bool(single) and not any(single <= weak for weak in rules.too_weak)
     return Coverage(platform, present, missing, is_enough, rules.minimum)
-
-
-def _has(identity: HashedIdentity, need: str) -> bool:
-    return any(bool(identity.digests.get(part) or getattr(identity, part, None)) for part in need.split("|"))

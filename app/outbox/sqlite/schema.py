@@ -222,7 +222,7 @@ def prepare(connection: sqlite3.Connection) -> None:
             f"the store has schema version {row[0]}, this version of Convey uses {VERSION}: "
             "start the version that wrote it, or move the file away"
         )
-    # A file made before there was these.
+    # A file made before there were these.
     connection.execute("CREATE INDEX IF NOT EXISTS minted_until ON minted (remember_until)")
     if "persons" not in {row[1] for row in connection.execute("PRAGMA table_info(events)")}:
         connection.execute("ALTER TABLE events ADD COLUMN persons BLOB")

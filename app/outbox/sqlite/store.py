@@ -96,6 +96,7 @@ class SqliteStore:
         self._expiry = Expiry(self._vault, self, now)
         self.pairs = pairs.SqlitePairs(self._writer, self._read, now)
         self.proofs = proofs.SqliteProofs(self._read)
+        self.tallies = tallies.SqliteTallies(self._writer, self._read)
         self.persons = persons.SqlitePersons(
             self._writer,
             self._read,
