@@ -14,6 +14,7 @@ from app.dedup.context import completed, decode_context
 from app.dedup.port import PAIR_RETENTION, IdStore, PairStore
 from app.dedup.sightings import server_report
 from app.errors import Fault, InvalidEvent, Outcome, Status, StoreFull, StoreUnavailable
+from app.match_keys.counting import MatchKeys, given_parts
 from app.metrics import CONSENT_SIGNALS, Metrics
 from app.model import Accepted, Plan, Warn
 from app.outbox.port import Outbox
@@ -81,7 +82,9 @@ class Ingest:
         policies: Mapping[str, SourcePolicy],
         metrics: Metrics,
         now: Callable[[], datetime],
+        match_keys: MatchKeys | None = None,
     ) -> None:
+        """`match_keys`, where there is one, counts what was queued."""
         self._outbox = outbox
         self._ids = ids
         self._pairs = pairs
@@ -92,6 +95,7 @@ class Ingest:
             signal: metrics.consent_signals.labels(signal, "absent") for signal in (*CONSENT_SIGNALS, "any")
         }
         self._now = now
+        self._match_keys = match_keys
 
     async def take(self, source: str, items: Sequence[Parsed], *, is_bulk: bool = False) -> Sequence[IngestResult]:
         """One result per item, in order, once everything accepted is durable. Bulk lets live events go first.
@@ -100,7 +104,7 @@ class Ingest:
             StoreUnavailable: Nothing of the request may be taken as accepted.
         """
         policy, forms = self._policies[source]
-        items = await complete(self._ids, source, items)
+        posted, items = items, await complete(self._ids, source, items)
         now = self._now()
         results: list[IngestResult | None] = []
         plans: list[Plan] = []
@@ -132,6 +136,9 @@ class Ingest:
         self._count(source, answers)
         self._count_leaks(source, plans, answers)
         self._count_consent(plans, accepted)
+        if self._match_keys is not None:
+            planned = [position for position, result in enumerate(results) if result is None]
+            self._match_keys.count(source, plans, accepted, _given(posted, items, planned), now)
         return answers
 
     async def _accept(self, source: str, plans: Sequence[Plan]) -> Sequence[Accepted | None]:
@@ -230,6 +237,18 @@ def _names(planned: Plan, policy: SourcePolicy) -> dict[str, str]:
         if route.is_routed
     }
     return {name: called for name, called in names.items() if called is not None}
+
+
+def _given(posted: Sequence[Parsed], items: Sequence[Parsed], planned: Sequence[int]) -> dict[int, frozenset[str]]:
+    """What contexts gave to the events that were planned, by position among those; `planned` are positions of items."""
+    if items is posted:
+        return {}
+    both = [(posted[position].event, items[position].event) for position in planned]
+    return {
+        number: given_parts(event, completed)
+        for number, (event, completed) in enumerate(both)
+        if event is not None and completed is not None and completed is not event
+    }
 
 
 LEAK = "leak_"

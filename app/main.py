@@ -31,6 +31,7 @@ from app.api import (
     explain,
     health,
     ledger,
+    match_keys,
     privacy,
     problems,
     proofs,
@@ -77,6 +78,9 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.destinations = tuple(destination.name for destination in runtime.settings.destinations)
     app.state.ids = runtime.store
     app.state.pairs = runtime.store.pairs
+    app.state.tallies = runtime.tallies
+    app.state.tally_store = runtime.store.tallies
+    app.state.platforms = {lane.name: lane.type for lane in runtime.settings.destinations}
     app.state.withdrawals = runtime.withdrawals
     app.state.longest_send = max(lane.tuning.timeout for lane in runtime.settings.destinations)
     app.state.memos = runtime.store
@@ -102,6 +106,7 @@ def create_app(runtime: Runtime) -> FastAPI:
             dead_letters,
             ledger,
             audit,
+            match_keys,
             privacy,
             proofs,
             health,

@@ -25,11 +25,13 @@ from app.destinations.registry import destinations
 from app.errors import ConfigError, StoreMismatch, StoreUnavailable, StoreVanished
 from app.ingest import Ingest
 from app.logs import wide_event
+from app.match_keys.counting import MatchKeys
 from app.metrics import Metrics
 from app.notices import api_version, has_test_mode
 from app.outbox.port import Store
 from app.policies import backlog_limits, lane_config, principals, source_policy, watched_sources
 from app.stores import opened, patiently, refuse_unroutable, utc_now
+from app.tallying import Tallies
 from app.withdrawals import Withdrawals
 
 log = logging.getLogger("convey.runtime")
@@ -72,7 +74,10 @@ class Runtime:
         self.policies = {
             source.name: source_policy(settings, source, proof_key, person_key) for source in settings.sources
         }
-        self.ingest = Ingest(store, store, store.pairs, withdrawals, self.policies, metrics, now)
+        platforms = platforms_of(self.policies)
+        self.tallies = Tallies(store.tallies)
+        match_keys = MatchKeys(self.tallies, metrics, platforms)
+        self.ingest = Ingest(store, store, store.pairs, withdrawals, self.policies, metrics, now, match_keys)
         own = settings.destinations if role.works_lanes else ()
         self.health = health
         self.health.test_modes = tuple(lane.name for lane in settings.destinations if has_test_mode(lane))
@@ -95,11 +100,12 @@ class Runtime:
             for destination in own
         ]
         self.limits = backlog_limits(settings)
-        auditor = Auditor(store.pairs, platforms_of(self.policies), metrics)
+        auditor = Auditor(store.pairs, platforms, metrics)
         max_bytes = settings.store.max_bytes or 0
         self._worker = Worker(lanes, store, self.board, metrics, now, self.limits, max_bytes, [auditor.turn])
         self._working: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._tallying: asyncio.Task[None] | None = None
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -146,18 +152,20 @@ class Runtime:
                     await runtime._worker.measure()
                 runtime._working = asyncio.create_task(runtime._worker.run(), name="worker")
             runtime._watching = asyncio.create_task(runtime._watch(), name="watch")
+            runtime._tallying = asyncio.create_task(runtime.tallies.run(), name="tallies")
             try:
                 yield runtime
             finally:
                 runtime._watching.cancel()
-                await asyncio.wait({runtime._watching})
+                runtime.tallies.stop()
+                await asyncio.wait({runtime._watching, runtime._tallying})
                 await runtime.drain()
                 await sender.close()
 
     async def until_failed_or(self, stop: asyncio.Event) -> None:
         """Return when `stop` is set; raise when a task of ours fails, so that the process ends and is started anew."""
         stopping = asyncio.ensure_future(stop.wait())
-        running = {task for task in (self._working, self._watching) if task is not None}
+        running = {task for task in (self._working, self._watching, self._tallying) if task is not None}
         try:
             await asyncio.wait({stopping, *running}, return_when=asyncio.FIRST_COMPLETED)
         finally:

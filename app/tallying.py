@@ -6,10 +6,11 @@ Statistics: nothing waits for them, and a crash loses what was counted since the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date
 
 from app.errors import StoreUnavailable
 from app.logs import wide_event
@@ -28,12 +29,13 @@ class Tallies:
     def __init__(self, store: TallyStore) -> None:
         self._store = store
         self._counted: defaultdict[str, dict[tuple[date, str], Tally]] = defaultdict(dict)
-        self._sources: list[Callable[[], None]] = []
+        self._gatherers: list[Callable[[], None]] = []
         self._adding = asyncio.Lock()
+        self._stopping = asyncio.Event()
 
-    def before_flush(self, count: Callable[[], None]) -> None:
-        """Have `count` called before every addition: whoever gathers on a hot path tells it here, in one go."""
-        self._sources.append(count)
+    def before_flush(self, gather: Callable[[], None]) -> None:
+        """Have `gather` called before every addition: it counts here, in one go, what a hot path only noted."""
+        self._gatherers.append(gather)
 
     def count(self, book: str, key: str, tally: Tally) -> None:
         """Count something, under the day it was last seen."""
@@ -50,8 +52,8 @@ class Tallies:
         Raises: StoreUnavailable.
         """
         async with self._adding:
-            for tell in self._sources:
-                tell()
+            for gather in self._gatherers:
+                gather()
             for book in list(self._counted):
                 counts = self._counted.pop(book)
                 by_day: defaultdict[date, dict[str, Tally]] = defaultdict(dict)
@@ -59,20 +61,22 @@ class Tallies:
                     by_day[day][key] = tally
                 try:
                     await self._store.add(book, by_day)
-                except BaseException:
+                except StoreUnavailable:
                     for (_, key), tally in counts.items():
                         self.count(book, key, tally)
                     raise
 
     async def run(self) -> None:
-        """Flush every few seconds until cancelled; a store that is away is told of and tried again."""
-        while True:
-            await asyncio.sleep(FLUSH_PERIOD_S)
-            await self.flush_if_possible()
+        """Flush every few seconds until `stop`, and once more then; a store that is away is told of and tried again."""
+        while not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FLUSH_PERIOD_S):
+                    await self._stopping.wait()
+            try:
+                await self.flush()
+            except StoreUnavailable as error:
+                wide_event(log, "tallies.waiting", level=logging.WARNING, detail=str(error))
 
-    async def flush_if_possible(self) -> None:
-        """Flush; a store that is away keeps nobody from going on."""
-        try:
-            await self.flush()
-        except StoreUnavailable as error:
-            wide_event(log, "tallies.waiting", level=logging.WARNING, detail=str(error))
+    def stop(self) -> None:
+        """Have `run` end after a last addition."""
+        self._stopping.set()

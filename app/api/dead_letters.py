@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from app.api.guards import Principal, authorise
 from app.api.parse import faults_of
 from app.api.problems import Problem
+from app.api.queries import parameters
 from app.delivery import letters
 from app.delivery.letters import Tally, Walk
 from app.delivery.retry import spent
@@ -139,29 +140,12 @@ class EndedBody(TallyBody):
     next: str | None = Field(description="The cursor to go on with; null when none are left.")
 
 
-def _parameters(model: type[BaseModel]) -> dict[str, Any]:
-    """The fields of a model as query parameters of the OpenAPI description."""
-    fields = model.model_json_schema()["properties"]
-    return {
-        "parameters": [
-            {
-                "name": name,
-                "in": "query",
-                "required": False,
-                "description": schema.pop("description", ""),
-                "schema": schema,
-            }
-            for name, schema in fields.items()
-        ]
-    }
-
-
 @router.get(
     "/v1/dead-letters",
     operation_id="listDeadLetters",
     summary="What ended without arriving, oldest first",
     response_model=DeadLettersBody,
-    openapi_extra=_parameters(Listing),
+    openapi_extra=parameters(Listing),
 )
 async def list_dead_letters(request: Request) -> Response:
     """Dead letters that fit, in pages; with `summary=true` also how many and how much money they are, and why.
@@ -193,7 +177,7 @@ async def list_dead_letters(request: Request) -> Response:
     operation_id="purgeDeadLetters",
     summary="Delete dead letters with their events; the ledger keeps their counts",
     response_model=EndedBody,
-    openapi_extra=_parameters(Purge),
+    openapi_extra=parameters(Purge),
 )
 async def purge_dead_letters(request: Request) -> Response:
     """Deletes up to `limit` that fit, oldest first; ask again with `next` as `cursor` until it is null."""

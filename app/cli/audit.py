@@ -1,4 +1,4 @@
-"""`convey audit dedup`: whether the page's and the server's copies of events meet."""
+"""`convey audit`: the audits of a running gateway; here whether the page's and the server's copies of events meet."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import typer
 from rich.table import Table
 
 from app.cli.client import DEFAULT_URL, Gateway, GatewayError, Key, Url
+from app.cli.match_keys import match_keys
 from app.cli.output import console, fail, printable
 from app.dedup.pairs import MOST_CONFLICTS
 
 audit_app = typer.Typer(no_args_is_help=True, help="Audits of a running gateway.")
+
+audit_app.command("match-keys")(match_keys)
 
 VERDICTS = ("paired", "server_only", "browser_only", "name_mismatch", "value_mismatch")
 

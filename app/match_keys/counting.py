@@ -13,16 +13,13 @@ from datetime import datetime
 from app.errors import Outcome, Status
 from app.event_names import label
 from app.hashing.coverage import PARTS, RULES, has_key, keys_of
+from app.match_keys.keys import ABSENT, ANY, GIVEN, PRESENT, tally_key
 from app.metrics import Metrics
 from app.model import Accepted, HashedIdentity, Plan
 from app.outbox.tallies import MATCH_KEYS, Tally
 from app.tallying import Tallies
 from app.wire import Event
 
-ANY = "any"
-"""The key that stands for all events of a destination."""
-PRESENT, ABSENT, GIVEN = "present", "absent", "given"
-"""What is counted of a key. `given`: present, and only because the context of the order had it."""
 MOST_SHAPES = 5_000
 """Shapes counted in one period; a caller whose events differ in every way makes them tallies sooner."""
 
@@ -73,17 +70,10 @@ def _flags(of: HashedIdentity) -> tuple[bool, ...]:
 _NOTHING: frozenset[str] = frozenset()
 
 
-def tally_key(source: str, event_name: str, destination: str, key: str, what: str) -> str:
-    """The key of one tally of the book `MATCH_KEYS`."""
-    return "\t".join((source, event_name, destination, key, what))
-
-
 class MatchKeys:
     """The count of one process."""
 
-    def __init__(
-        self, tallies: Tallies, metrics: Metrics, platforms: Mapping[str, Mapping[str, str]]
-    ) -> None:
+    def __init__(self, tallies: Tallies, metrics: Metrics, platforms: Mapping[str, Mapping[str, str]]) -> None:
         """`platforms` maps each source to its destinations and their types."""
         self._tallies = tallies
         self._metrics = metrics
@@ -142,11 +132,11 @@ class MatchKeys:
                     sums[*where, key.name, PRESENT if is_there else ABSENT] += number
                     if is_there and given and not has_key(parts - given, key):
                         sums[*where, key.name, GIVEN] += number
-        for (*place, key_name, what), number in sums.items():
-            self._tallies.count(MATCH_KEYS, tally_key(*place, key_name, what), Tally(number, since, last))
+        for (*place, what), number in sums.items():
+            self._tallies.count(MATCH_KEYS, tally_key(*place, what), Tally(number, since, last))
             if what != GIVEN:
                 # One that no event carried has its zero: a share that falls to nothing must not vanish.
-                self._metrics.match_keys.labels(*place, key_name).inc(number if what == PRESENT else 0)
+                self._metrics.match_keys.labels(*place).inc(number if what == PRESENT else 0)
 
 
 def given_parts(posted: Event, completed: Event) -> frozenset[str]:

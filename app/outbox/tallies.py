@@ -28,9 +28,7 @@ class Tally:
 
     def __add__(self, other: Tally) -> Tally:
         """Both together."""
-        return Tally(
-            self.number + other.number, min(self.first_at, other.first_at), max(self.last_at, other.last_at)
-        )
+        return Tally(self.number + other.number, min(self.first_at, other.first_at), max(self.last_at, other.last_at))
 
 
 DayTallies = Mapping[date, Mapping[str, Tally]]

@@ -65,6 +65,23 @@ CONSENT = Board(
             0.05,
         ),
         Panel(
+            "Match keys that events carry",
+            "Share of the queued events that carry each identifier the platform matches by, over 6 hours.",
+            "percentunit",
+            {"{{source}} {{event_name}} {{destination}} {{key}}":
+             "max by (source, event_name, destination, key) "
+             f'(convey:match_keys:ratio_rate6h{{{D},source=~"$source"}})'},
+        ),
+        Panel(
+            "Match keys, change in a day",
+            "How far the share of events that carry an identifier moved since a day ago. Below zero: it fell.",
+            "percentunit",
+            {"{{source}} {{event_name}} {{destination}} {{key}}":
+             "max by (source, event_name, destination, key) "
+             f'(convey:match_keys:ratio_rate6h{{{D},source=~"$source"}} - '
+             f'convey:match_keys:ratio_rate6h{{{D},source=~"$source"}} offset 1d)'},
+        ),
+        Panel(
             "Match quality, in the platform's words",
             "Meta's score from 0 to 10; only where quality_every is set.",
             "short",

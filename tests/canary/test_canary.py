@@ -253,6 +253,8 @@ def look(stage: Stage) -> None:
     stage.client.ask("a dry replay", 200, "POST", "/v1/dead-letters/replay", source="admin", content=dry)
     proofs = stage.client.ask("consent proofs", 200, "GET", "/v1/audit/consent", source="admin", params={"source": "*"})
     assert proofs.text.count('"decided_at"') > 10
+    coverage = stage.client.ask("match keys", 200, "GET", "/v1/audit/match-keys", source="admin").json()["rows"]
+    assert {row["destination"] for row in coverage} == set(PLATFORMS)
     for path in ("/livez", "/readyz", "/docs", "/openapi.json"):
         stage.client.ask(path, 200, "GET", path, source=None)
     stage.scrape()

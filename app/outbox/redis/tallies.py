@@ -41,9 +41,7 @@ class RedisTallies:
                 continue
             for start in range(0, len(words), 4 * STEP):
                 some = words[start : start + 4 * STEP]
-                await self._link.command(
-                    "EVAL", _ADD, 2, META, _key(book, day), self._link.identity, kept_s, *some
-                )
+                await self._link.command("EVAL", _ADD, 2, META, _key(book, day), self._link.identity, kept_s, *some)
 
     async def read(self, book: str, since: date) -> DayTallies:
         """See `TallyStore.read`."""

@@ -72,6 +72,7 @@ NOT_PROVOKED = {
     "ConveyApiSunsetSoon": "needs a release whose API versions end soon",
     "ConveyRejectedAfterAcceptance": "needs a Google destination",
     "ConveyPairRateDrop": "pairs are judged after hours",
+    "ConveyMatchKeyCoverageDrop": "coverage is compared over hours",
 }
 
 
