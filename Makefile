@@ -8,7 +8,7 @@ PYTEST_ARGS ?= -n 3 --dist worksteal
 EXACT := app/consent/*,app/hashing/*,app/delivery/retry.py,app/gate.py,app/pipeline.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format unit chaos bench backlog live-alerts pictures policy lock clean
+.PHONY: help install run test check format unit chaos browser bench backlog live-alerts pictures policy lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,10 @@ format: $(VENV)/.dev  ## format and fix what can be fixed; write the generated p
 chaos: $(VENV)/.dev  ## break many processes, Redis, a Sentinel group and a cluster for a quarter of an hour; prints the figures
 	@sh scripts/get_redis.sh >/dev/null || [ "$${CI:-}" != true ]
 	CONVEY_CHAOS=long $(BIN)/python -m pytest -n 0 -q tests/chaos
+
+browser: $(VENV)/.dev  ## the pages of docs/pixels.md in a real Chromium: pixels, receipts, audit; two minutes
+	@sh scripts/get_chromium.sh >/dev/null || [ "$${CI:-}" != true ]
+	$(BIN)/python -m pytest -n 0 -q tests/browser/pixels.py
 
 bench: $(VENV)/.dev  ## CPU per event against a straight-line script, accept rate against an empty 202, sick platforms
 	$(BIN)/python -m bench.run

@@ -29,6 +29,7 @@ from scripts import dashboards  # noqa: E402
 from scripts.chart_page import chart_page  # noqa: E402
 from scripts.consent_page import consent_page  # noqa: E402
 from scripts.pages import api_page, metrics_page  # noqa: E402
+from scripts.pixels_page import pixels_page  # noqa: E402
 
 NOTE = "<!-- Made by scripts/generate_docs.py; edit the models, then run `make format`. -->\n"
 
@@ -205,6 +206,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "metrics.md": metrics_page,
     "api.md": api_page,
     "consent.md": consent_page,
+    "pixels.md": pixels_page,
 }
 """Every generated page: its path below `docs/`, and what makes it."""
 

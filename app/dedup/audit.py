@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
-from app.dedup.pairs import DELAY, ID_REUSED, NAME, OTHER_ID, PairVerdict, split_key
+from app.dedup.pairs import DELAY, DELAYS, ID_REUSED, NAME, OTHER_ID, PairVerdict, split_key
 
 FEW = 5
 """Names listed in the words of one row."""
+SOON = frozenset(name for limit, name in DELAYS if limit <= timedelta(hours=1))
+"""The delays that nobody need look at: a backend that posts later than that is late for some rule or other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,8 @@ def words(row: Row) -> str:
     if row.pair_rate is None:
         return f"{row.event_name}: nothing to compare"
     parts = [f"{_percent(row.verdicts[PairVerdict.PAIRED], row.total)} paired"]
+    if apart := sum(number for name, number in row.delays.items() if name not in SOON):
+        parts[0] += f" ({_percent(apart, row.total)} with more than an hour between the copies)"
     others = sorted(_MEANING, key=lambda verdict: -row.verdicts[verdict])
     for verdict in others:
         if number := row.verdicts[verdict]:

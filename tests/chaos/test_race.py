@@ -28,7 +28,7 @@ SEED = int(os.environ.get("CONVEY_CHAOS_SEED", "20261120"))
 CALLERS = 200
 TUNING = {**FLEET_TUNING, "linger": "1s"}
 """Deliveries begin after the race: else the end waits out the leases of whoever was killed."""
-ROUNDS = 24 if IS_LONG else 1
+ROUNDS = 12 if IS_LONG else 1
 
 
 @pytest.fixture

@@ -585,3 +585,5 @@ def test_the_tag_carries_the_same_transaction_id():
     assert '"transaction_id":"the_event_id"' in renewal
     assert call(s.event(event_name="Lead"), "x", own) is None
     assert call(s.event(event_name="Refund"), "x", own) is None
+    name = destinations()["google"].pixel_name
+    assert (name(s.event(), own), name(s.event(event_name="Lead"), own)) == ("conversion", "Lead")

@@ -15,7 +15,7 @@ import orjson
 
 from app.destinations.base import ApiVersion, Destination, Limits, Rate, grouped, pack, tidy
 from app.destinations.google.answers import read
-from app.destinations.google.events import admit, event_body, pixel_call
+from app.destinations.google.events import admit, event_body, pixel_call, pixel_name
 from app.destinations.google.later import LATER
 from app.destinations.google.refunds import ADJUSTMENT
 from app.destinations.google.settings import MAX_ACTIONS, SCOPE, GoogleSettings
@@ -109,6 +109,7 @@ DESTINATION = Destination(
     has_consent_states=True,
     linger=LINGER,
     pixel_call=pixel_call,
+    pixel_name=pixel_name,
     versions=VERSIONS,
     later=LATER,
     adjustment=ADJUSTMENT,

@@ -95,13 +95,22 @@ def _transaction_id(event: HashedEvent, event_id: str) -> str:
     return event.transaction or event_id
 
 
+TAG_EVENT = "conversion"
+"""What Google's event snippet calls every conversion; which one it is, `send_to` says."""
+
+
 def pixel_call(event: HashedEvent, event_id: str, settings: GoogleSettings) -> str | None:
     """The tag's call with the transaction_id that Google gets from here; None where no tag is configured."""
     tag = settings.tags.get(event.event_name)
     if tag is None or event.event_name == REFUND:
         return None
     data = {"send_to": tag, **money(event), "transaction_id": _transaction_id(event, event_id)}
-    return javascript("gtag", "event", "conversion", data)
+    return javascript("gtag", "event", TAG_EVENT, data)
+
+
+def pixel_name(event: HashedEvent, settings: GoogleSettings) -> str:
+    """What the tag calls the event: each conversion is a `conversion`, told apart by where it is sent to."""
+    return TAG_EVENT if event.event_name in settings.tags else event.event_name
 
 
 def event_body(delivery: Delivery, settings: GoogleSettings, reference: str) -> dict[str, Any]:
