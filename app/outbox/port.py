@@ -120,7 +120,10 @@ class DeadPage:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryState:
-    """What became of one event at one destination. `outcome` is QUEUED or RETRYING while it is pending."""
+    """What became of one event at one destination. `outcome` is QUEUED or RETRYING while it is pending.
+
+    `money` is what the delivery counts with in the ledger; None where it had none, or where nothing was queued.
+    """
 
     outcome: Outcome
     reason: Reason | None = None
@@ -129,6 +132,7 @@ class DeliveryState:
     trace_id: str | None = None
     limited: bool = False
     settled_at: datetime | None = None
+    money: tuple[str, Decimal] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,17 @@ class EventState:
     accepted_at: datetime
     transaction: str | None
     destinations: Mapping[str, DeliveryState] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Some events that fit, and the place after which the search goes on; None when there are no more.
+
+    A page may hold fewer than were asked for, or none, and yet not be the last.
+    """
+
+    events: Sequence[EventState]
+    after: str | None
 
 
 class Outbox(Protocol):
@@ -259,6 +274,20 @@ class Journal(Protocol):
 
     async def transaction(self, transaction: str, source: str | None = None) -> Sequence[EventState]:
         """Every event of this transaction, newest first."""
+
+    async def transactions(self, source: str, transactions: Sequence[str]) -> Sequence[Sequence[EventState]]:
+        """The events of each of these transactions of one source, in order: what `transaction` says of each."""
+
+    async def accepted(
+        self, source: str, since: datetime, before: datetime, limit: int, after: str | None = None
+    ) -> EventPage:
+        """Events of one source with a transaction, accepted from `since` on and before `before`, in no set order.
+
+        One call looks at about `limit` events (at least 1) of all sources, whether they fit or not; the next goes on
+        at the place `after` of a page. Events accepted while pages are read may be among them or not.
+
+        Raises: ValueError when `after` is no place of this engine; StoreUnavailable.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from decimal import Decimal
+
+import pytest
+
 from app.errors import Outcome, Reason
-from app.outbox.port import Backlog, DeadFilter, DeliveryState
+from app.outbox.port import Backlog, DeadFilter, DeliveryState, EventState
 from tests.factories import FrozenClock, plan, verdict
 from tests.outbox.support import (
     DAY,
@@ -29,6 +34,21 @@ from tests.outbox.support import (
     waiting,
 )
 
+WORTH = ("USD", Decimal("129.90"))
+
+
+async def read_accepted(store: Engine, source: str, since: datetime, before: datetime, page: int) -> list[EventState]:
+    """The events accepted within these instants, read in pages."""
+    found: list[EventState] = []
+    after = None
+    for _ in range(100):
+        read = await store.accepted(source, since, before, page, after)
+        found += read.events
+        after = read.after
+        if after is None:
+            return sorted(found, key=lambda state: state.event_id)
+    raise AssertionError("the pages have no end")
+
 
 async def state_of(store: Engine, destination: str, event_id: str = "purchase_ORD-1") -> DeliveryState:
     """What became of the one event of this id at one destination."""
@@ -51,8 +71,8 @@ class Telling(Bounded):
         assert (state.event_id, state.event_name, state.source) == ("purchase_ORD-1", "Purchase", "shop")
         assert (state.accepted_at, state.transaction) == (purchase.accepted_at, "ORD-1")
         assert dict(state.destinations) == {
-            "meta": DeliveryState(Outcome.QUEUED, limited=True),
-            "tiktok": DeliveryState(Outcome.QUEUED),
+            "meta": DeliveryState(Outcome.QUEUED, limited=True, money=WORTH),
+            "tiktok": DeliveryState(Outcome.QUEUED, money=WORTH),
             "pinterest": DeliveryState(Outcome.SKIPPED, Reason.NOT_ROUTED),
             "google": DeliveryState(Outcome.DENIED, Reason.CONSENT_PURPOSE_MISSING, "MAP_DENIED"),
         }
@@ -116,7 +136,7 @@ class Telling(Bounded):
         await deliver_all(store, "meta")
         assert (await state_of(store, "tiktok")).outcome is Outcome.DENIED
         await accept(store, plan(destinations=("meta", "tiktok")))
-        assert (await state_of(store, "tiktok")) == DeliveryState(Outcome.QUEUED)
+        assert (await state_of(store, "tiktok")) == DeliveryState(Outcome.QUEUED, money=WORTH)
         assert (await state_of(store, "meta")).outcome is Outcome.DELIVERED
 
     async def test_several_events_of_one_id(self, store: Engine, clock: FrozenClock) -> None:
@@ -147,6 +167,67 @@ class Telling(Bounded):
         assert [state.event_id for state in await store.transaction("ORD-1", "shop")] == ids
         assert [state.event_id for state in await store.transaction("ORD-1")] == ["purchase_ORD-1", *ids]
         assert list(await store.transaction("ORD-3")) == []
+
+    async def test_many_transactions_are_told_in_the_order_asked(self, store: Engine, clock: FrozenClock) -> None:
+        for transaction, event_name, source in (
+            ("ORD-1", "Purchase", "shop"),
+            ("ORD-2", "Purchase", "shop"),
+            ("ORD-1", "Lead", "shop"),
+            ("ORD-1", "Purchase", "app"),
+        ):
+            await accept(store, plan(transaction, event_name=event_name, source=source, accepted_at=clock.now()))
+            clock.advance(SECOND)
+        asked = ["ORD-2", "ORD-0", "ORD-1", "ORD-2"]
+        told = await store.transactions("shop", asked)
+        assert [[state.event_id for state in each] for each in told] == [
+            ["purchase_ORD-2"],
+            [],
+            ["lead_ORD-1", "purchase_ORD-1"],
+            ["purchase_ORD-2"],
+        ]
+        assert [list(each) for each in told] == [list(await store.transaction(each, "shop")) for each in asked]
+        assert list(await store.transactions("shop", [])) == []
+
+    async def test_the_money_of_a_delivery_is_told_whatever_became_of_it(self, store: Engine) -> None:
+        await accept(store, plan("ORD-1", money=("EUR", "12.345678")))
+        await accept(store, plan("ORD-2", money=None))
+        await kill(store, plan("ORD-3", ("google",), money=("JPY", "1500")), "google")
+        await purge(store, DeadFilter(), 10)
+        await deliver_all(store, "meta")
+        (first,), (second,), (third,) = await store.transactions("shop", ["ORD-1", "ORD-2", "ORD-3"])
+        assert {name: first.destinations[name].money for name in ("meta", "tiktok", "google")} == {
+            "meta": ("EUR", Decimal("12.345678")),
+            "tiktok": ("EUR", Decimal("12.345678")),
+            "google": None,
+        }
+        assert second.destinations["meta"].money is second.destinations["tiktok"].money is None
+        assert third.destinations["google"].money == ("JPY", Decimal(1500))
+
+    async def test_later_copies_leave_the_money_of_what_was_queued(self, store: Engine) -> None:
+        await accept(store, plan(destinations=("meta",), money=("EUR", "10")))
+        await accept(store, plan(destinations=("meta", "tiktok"), money=("EUR", "20")))
+        await deliver_all(store, "meta", "tiktok")
+        (state,) = await store.event("purchase_ORD-1")
+        assert state.destinations["meta"].money == ("EUR", Decimal(10))
+        assert state.destinations["tiktok"].money == ("EUR", Decimal(20))
+
+    async def test_events_accepted_within_a_time_are_read_in_pages(self, store: Engine, clock: FrozenClock) -> None:
+        start = clock.now()
+        for number in range(12):
+            await accept(
+                store, plan(f"ORD-{number:02}", source="shop" if number % 3 else "app", accepted_at=clock.now())
+            )
+            clock.advance(HOUR)
+        await accept(store, plan(None, derived="lead_x", event_name="Lead", accepted_at=clock.now()))
+        await deliver_all(store, "meta", "tiktok")
+        for page in (1, 5, 100):
+            told = await read_accepted(store, "shop", start + 2 * HOUR, start + 8 * HOUR, page)
+            assert [state.transaction for state in told] == ["ORD-02", "ORD-04", "ORD-05", "ORD-07"]
+            assert {state.destinations["meta"].outcome for state in told} == {Outcome.DELIVERED}
+        assert len(await read_accepted(store, "shop", start, start + DAY, 100)) == 8  # without a transaction: not told
+        assert await read_accepted(store, "shop", start + DAY, start + 2 * DAY, 100) == []
+        with pytest.raises(ValueError):
+            await store.accepted("shop", start, start + DAY, 10, "no place")
 
     async def test_the_journal_outlives_a_restart(self, store: Engine, reopen: Reopen) -> None:
         await accept(store, plan(refused={"google": Reason.CONSENT_MISSING}))

@@ -192,7 +192,13 @@ def ending(settlement: Settlement, now: datetime) -> Ending:
         0 if settlement.ready_at is None else max(0, to_us(settlement.ready_at) - to_us(now)),
         ticket.money,
         ticket.size,
-        encode_why(settlement.reason, settlement.detail, settlement.trace_id, unsure_us),
+        encode_why(
+            settlement.reason,
+            settlement.detail,
+            settlement.trace_id,
+            unsure_us,
+            None if settlement.outcome is Outcome.RETRYING else ticket.money,
+        ),
     )
     return Ending(ticket.partition, delivery.destination, ticket.queue, ticket.seq, packed)
 

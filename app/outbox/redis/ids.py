@@ -139,11 +139,25 @@ async def entries_of(link: Link, source: str, transaction: str) -> list[str]:
     Raises:
         StoreUnavailable: It cannot be read.
     """
-    place = place_of(source, transaction, link.partitions)
-    ((raw,),) = await link.all([Call("trail", place.partition, encode([place.field]))])
-    if raw is None:
-        return []
-    return list(dict.fromkeys(entry[2] for entry in _entries.decode(raw)[1:] if not isinstance(entry, str)))
+    (entries,) = await entries_of_all(link, source, [transaction])
+    return entries
+
+
+async def entries_of_all(link: Link, source: str, transactions: Sequence[str]) -> list[list[str]]:
+    """The ids the registry names for each of these transactions of one source.
+
+    Raises:
+        StoreUnavailable: It cannot be read.
+    """
+    places = [place_of(source, transaction, link.partitions) for transaction in transactions]
+    asked = [(place.partition, place.field) for place in places]
+    found = []
+    for raw in await link.scatter("trail", asked, lambda reply: reply):
+        if isinstance(raw, StoreUnavailable):
+            raise raw
+        entries = _entries.decode(raw)[1:] if raw is not None else []
+        found.append(list(dict.fromkeys(entry[2] for entry in entries if not isinstance(entry, str))))
+    return found
 
 
 class Sweep:

@@ -100,9 +100,12 @@ class Lead(msgspec.Struct, array_like=True, frozen=True):
     @property
     def money(self) -> tuple[str, Decimal] | None:
         """Currency and amount."""
-        if not self.currency:
-            return None
-        return self.currency, Decimal(self.units) + Decimal(self.millionths) / MILLION
+        return money_of(self.currency, self.units, self.millionths)
+
+
+def money_of(currency: str, units: int, millionths: int) -> tuple[str, Decimal] | None:
+    """Currency and amount of what the ledger counts in units and millionths; None where there is no currency."""
+    return (currency, Decimal(units) + Decimal(millionths) / MILLION) if currency else None
 
 
 class _Why(msgspec.Struct, array_like=True, frozen=True):
@@ -110,6 +113,7 @@ class _Why(msgspec.Struct, array_like=True, frozen=True):
     detail: str | None
     trace_id: str | None
     unsure_us: int = 0
+    money: tuple[str, int, int] | None = None
 
 
 _head = msgspec.msgpack.Decoder(Head)
@@ -168,12 +172,22 @@ class Why:
 _NOTHING = _Why(None, None, None)
 
 
-def encode_why(reason: Reason | None, detail: str | None, trace_id: str | None, unsure_us: int = 0) -> bytes:
+def encode_why(
+    reason: Reason | None,
+    detail: str | None,
+    trace_id: str | None,
+    unsure_us: int = 0,
+    money: tuple[str, int, int] | None = None,
+) -> bytes:
     """The bytes of a `Why`, and for a dead letter since when its end is unsure: a replay is as unsure as it was.
+
+    `money` (currency, units, millionths) is what an ended delivery counts with: its body may be gone.
 
     Raises:
         UnicodeEncodeError: There is text in it that cannot be kept.
     """
+    if money is not None and money[0]:
+        return _encoder.encode((reason, detail, trace_id, unsure_us, money))
     if reason is None and detail is None and trace_id is None:
         return b""
     return _encoder.encode((reason, detail, trace_id, unsure_us) if unsure_us else (reason, detail, trace_id))
@@ -220,6 +234,7 @@ class End:
     settled_at: datetime
     why: Why
     unsure_since: datetime | None
+    money: tuple[str, Decimal] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +269,7 @@ class Story:
         for lead in self.body.leads if self.body else ():
             for name, limited, _ in lead.deliveries:
                 if name not in told:
-                    told[name] = _pending(self.claims.get(name), bool(limited))
+                    told[name] = _pending(self.claims.get(name), bool(limited), lead.money)
         return told
 
     def event_state(self) -> EventState:
@@ -273,16 +288,16 @@ class Story:
 def _ended(end: End) -> DeliveryState:
     why = end.why
     return DeliveryState(
-        OUTCOMES[end.state], why.reason, why.detail, end.attempts, why.trace_id, end.limited, end.settled_at
+        OUTCOMES[end.state], why.reason, why.detail, end.attempts, why.trace_id, end.limited, end.settled_at, end.money
     )
 
 
-def _pending(claim: Claim | None, limited: bool) -> DeliveryState:
+def _pending(claim: Claim | None, limited: bool, money: tuple[str, Decimal] | None) -> DeliveryState:
     if claim is None:
-        return DeliveryState(Outcome.QUEUED, limited=limited)
+        return DeliveryState(Outcome.QUEUED, limited=limited, money=money)
     why = claim.why
     outcome = Outcome.RETRYING if why.reason else Outcome.QUEUED
-    return DeliveryState(outcome, why.reason, why.detail, claim.attempts, why.trace_id, limited)
+    return DeliveryState(outcome, why.reason, why.detail, claim.attempts, why.trace_id, limited, money=money)
 
 
 def story_of(row: Sequence[bytes | Sequence[bytes]]) -> Story:
@@ -319,7 +334,8 @@ def _ends_of(event: bytes, position: int, accepted_at: datetime) -> list[tuple[s
         settled_at = accepted_at + timedelta(milliseconds=int.from_bytes(ms, "big"))
         why = _decode_why(event[why_at:position])
         unsure_since = from_us(why.unsure_us) if why.unsure_us else None
-        end = End(state % LIMITED, state >= LIMITED, attempts, settled_at, _told(why), unsure_since)
+        money = money_of(*why.money) if why.money is not None else None
+        end = End(state % LIMITED, state >= LIMITED, attempts, settled_at, _told(why), unsure_since, money)
         found.append((event[name_at:why_at].decode(), end))
     return found
 

@@ -18,7 +18,18 @@ from app.outbox.address import Address, parse_url
 from app.outbox.aftermath import ask_book
 from app.outbox.expiry import Expiry
 from app.outbox.letters import purge_old
-from app.outbox.port import PENDING, Backlog, DeadFilter, DeadLetter, DeadPage, EventState, Ledger, Memo, Note
+from app.outbox.port import (
+    PENDING,
+    Backlog,
+    DeadFilter,
+    DeadLetter,
+    DeadPage,
+    EventPage,
+    EventState,
+    Ledger,
+    Memo,
+    Note,
+)
 from app.outbox.recount import Recount
 from app.outbox.redis import accept, book, boot, claims, contexts, ids, journal, memos
 from app.outbox.redis import letters as dead
@@ -343,6 +354,16 @@ class RedisStore:
     async def transaction(self, transaction: str, source: str | None = None) -> Sequence[EventState]:
         """See `Journal.transaction`."""
         return await journal.by_transaction(self._link, transaction, await self._sources_of(source))
+
+    async def transactions(self, source: str, transactions: Sequence[str]) -> Sequence[Sequence[EventState]]:
+        """See `Journal.transactions`."""
+        return await journal.by_transactions(self._link, source, transactions)
+
+    async def accepted(
+        self, source: str, since: datetime, before: datetime, limit: int, after: str | None = None
+    ) -> EventPage:
+        """See `Journal.accepted`."""
+        return await journal.accepted(self._link, source, since, before, limit, after)
 
     async def _sources_of(self, source: str | None) -> Collection[str]:
         if source is not None:

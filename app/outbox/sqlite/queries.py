@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any, Literal
 
 import orjson
 
 from app.errors import Outcome, Reason
-from app.outbox.port import PENDING, Backlog, DeliveryState, EventState
+from app.outbox.port import PENDING, Backlog, DeliveryState, EventPage, EventState
 from app.outbox.sqlite.accept import from_us, state_of
 
 
@@ -36,6 +39,13 @@ def backlog(connection: sqlite3.Connection, lanes: Mapping[str, int], now: int) 
     return found
 
 
+EVENT_COLUMNS = "id, source, event_name, event_id, txn, accepted_at, verdicts"
+MOST = 100
+"""How many events of one id, or of one transaction, are told."""
+SKEW_US = 60_000_000
+"""How far events may stand out of the order they were accepted in."""
+
+
 def events(
     connection: sqlite3.Connection,
     column: Literal["event_id", "txn"],
@@ -44,28 +54,94 @@ def events(
     lanes: Mapping[str, int],
 ) -> Sequence[EventState]:
     """What became of the events whose `column` is `value`, newest first."""
-    names = {number: name for name, number in lanes.items()}
     rows = connection.execute(
         f"SELECT {EVENT_COLUMNS} FROM events "  # noqa: S608
-        f"WHERE {column} = ?1 AND (?2 IS NULL OR source = ?2) ORDER BY id DESC LIMIT 100",
+        f"WHERE {column} = ?1 AND (?2 IS NULL OR source = ?2) ORDER BY id DESC LIMIT {MOST}",
         (value, source),
     ).fetchall()
-    return [state_of_event(connection, row, names) for row in rows]
+    return _states(connection, rows, _names(lanes))
 
 
-EVENT_COLUMNS = "id, source, event_name, event_id, txn, accepted_at, verdicts"
+def transactions(
+    connection: sqlite3.Connection, source: str, wanted: Sequence[str], lanes: Mapping[str, int]
+) -> Sequence[Sequence[EventState]]:
+    """What became of the events of each of these transactions of one source, each newest first."""
+    rows = connection.execute(
+        f"SELECT {EVENT_COLUMNS} FROM "  # noqa: S608
+        "(SELECT *, row_number() OVER (PARTITION BY txn ORDER BY id DESC) AS place FROM events "
+        f"WHERE txn IN (SELECT value FROM json_each(?)) AND source = ?) WHERE place <= {MOST} ORDER BY id DESC",
+        (orjson.dumps(list(set(wanted))).decode(), source),
+    ).fetchall()
+    found: defaultdict[str | None, list[EventState]] = defaultdict(list)
+    for state in _states(connection, rows, _names(lanes)):
+        found[state.transaction].append(state)
+    return [found[transaction] for transaction in wanted]
+
+
+def accepted(
+    connection: sqlite3.Connection,
+    source: str,
+    since: int,
+    before: int,
+    limit: int,
+    after: int | None,
+    lanes: Mapping[str, int],
+) -> EventPage:
+    """Events of one source that were accepted within these instants; numbers follow acceptance but for a little."""
+    begin = _first_since(connection, since - SKEW_US) - 1 if after is None else after
+    looked_at = connection.execute(
+        f"SELECT {EVENT_COLUMNS} FROM events WHERE id > ? ORDER BY id LIMIT ?",  # noqa: S608
+        (begin, limit),
+    ).fetchall()
+    rows = [row for row in looked_at if row[1] == source and row[4] is not None and since <= row[5] < before]
+    is_last = len(looked_at) < limit or looked_at[-1][5] >= before + SKEW_US
+    return EventPage(_states(connection, rows, _names(lanes)), None if is_last else str(looked_at[-1][0]))
+
+
+def _first_since(connection: sqlite3.Connection, since: int) -> int:
+    """The number of about the first event accepted at `since` or later, found by halving."""
+    low, high = connection.execute("SELECT coalesce(min(id), 1), coalesce(max(id), 0) + 1 FROM events").fetchone()
+    while low < high:
+        middle = (low + high) // 2
+        number, at = connection.execute(
+            "SELECT id, accepted_at FROM events WHERE id >= ? ORDER BY id LIMIT 1", (middle,)
+        ).fetchone() or (high, since)
+        if at < since:
+            low = number + 1
+        else:
+            high = middle
+    return int(low)
 
 
 def state_of_event(connection: sqlite3.Connection, row: tuple[Any, ...], names: Mapping[int, str]) -> EventState:
     """What became of the event in a row of `EVENT_COLUMNS`."""
-    event, source, event_name, event_id, txn, accepted_at, verdicts = row
-    destinations: dict[str, DeliveryState] = {
-        name: DeliveryState(Outcome(outcome), Reason(reason) if reason else None, detail)
-        for name, (outcome, reason, detail) in (orjson.loads(verdicts) if verdicts else {}).items()
+    (state,) = _states(connection, [row], names)
+    return state
+
+
+def _names(lanes: Mapping[str, int]) -> Mapping[int, str]:
+    return {number: name for name, number in lanes.items()}
+
+
+def _states(
+    connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], names: Mapping[int, str]
+) -> Sequence[EventState]:
+    """What became of the events in these rows of `EVENT_COLUMNS`, in order."""
+    told: dict[int, dict[str, DeliveryState]] = {
+        event: {
+            name: DeliveryState(Outcome(outcome), Reason(reason) if reason else None, detail)
+            for name, (outcome, reason, detail) in (orjson.loads(verdicts) if verdicts else {}).items()
+        }
+        for event, *_, verdicts in rows
     }
-    for lane, *columns in connection.execute(
-        "SELECT lane, state, reason, detail, attempts, trace_id, limited, settled_at FROM deliveries WHERE event = ?",
-        (event,),
+    for event, lane, currency, amount, *columns in connection.execute(
+        "SELECT event, lane, currency, amount, state, reason, detail, attempts, trace_id, limited, settled_at "
+        "FROM deliveries WHERE event IN (SELECT value FROM json_each(?))",
+        (orjson.dumps(list(told)).decode(),),
     ):
-        destinations[names[lane]] = state_of(*columns)
-    return EventState(event_id, event_name, source, from_us(accepted_at), txn, destinations)
+        money = (currency, Decimal(amount)) if currency is not None else None
+        told[event][names[lane]] = replace(state_of(*columns), money=money)
+    return [
+        EventState(event_id, event_name, of, from_us(accepted_at), txn, told[event])
+        for event, of, event_name, event_id, txn, accepted_at, _ in rows
+    ]

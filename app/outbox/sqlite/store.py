@@ -26,6 +26,7 @@ from app.outbox.port import (
     DeadFilter,
     DeadLetter,
     DeadPage,
+    EventPage,
     EventState,
     Ledger,
     Memo,
@@ -529,6 +530,20 @@ class SqliteStore:
     async def transaction(self, transaction: str, source: str | None = None) -> Sequence[EventState]:
         """See `Journal.transaction`."""
         return await self._events("txn", transaction, source)
+
+    async def transactions(self, source: str, transactions: Sequence[str]) -> Sequence[Sequence[EventState]]:
+        """See `Journal.transactions`."""
+        return await self._read(lambda connection: queries.transactions(connection, source, transactions, self._lanes))
+
+    async def accepted(
+        self, source: str, since: datetime, before: datetime, limit: int, after: str | None = None
+    ) -> EventPage:
+        """See `Journal.accepted`."""
+        place = None if after is None else int(after)
+        span = to_us(since), to_us(before)
+        return await self._read(
+            lambda connection: queries.accepted(connection, source, *span, limit, place, self._lanes)
+        )
 
     async def _events(self, column: Literal["event_id", "txn"], value: str, source: str | None) -> Sequence[EventState]:
         return await self._read(lambda connection: queries.events(connection, column, value, source, self._lanes))
