@@ -32,6 +32,7 @@ from app.api import (
     health,
     ledger,
     match_keys,
+    orders,
     privacy,
     problems,
     proofs,
@@ -77,6 +78,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.board = runtime.board
     app.state.destinations = tuple(destination.name for destination in runtime.settings.destinations)
     app.state.ids = runtime.store
+    app.state.journal_retention = runtime.settings.store.journal_retention
     app.state.pairs = runtime.store.pairs
     app.state.tallies = runtime.tallies
     app.state.tally_store = runtime.store.tallies
@@ -99,6 +101,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         (
             explain,
             events,
+            orders,
             event_ids,
             contexts,
             receipts,
@@ -129,7 +132,7 @@ def _describe(app: FastAPI) -> dict[str, Any]:
         _, extra = models_json_schema(
             [
                 (model, "validation")
-                for module in (events, event_ids, contexts, receipts, destinations, dead_letters, privacy)
+                for module in (events, orders, event_ids, contexts, receipts, destinations, dead_letters, privacy)
                 for model in module.MODELS
             ],
             ref_template="#/components/schemas/{model}",

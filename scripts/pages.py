@@ -15,6 +15,7 @@ from app.api import (
     health,
     ledger,
     match_keys,
+    orders,
     privacy,
     proofs,
     receipts,
@@ -71,6 +72,8 @@ def api_page() -> str:
         "explainEvents": "ingest",
         "getEvent": "read",
         "findEvents": "read",
+        "lookUpOrders": "read",
+        "listTransactions": "read",
         "exportConsentProofs": "read",
         "mintEventId": "ingest",
         "getEventId": "read",
@@ -92,6 +95,7 @@ def api_page() -> str:
     }
     for module in (
         events,
+        orders,
         explain,
         event_ids,
         contexts,

@@ -181,6 +181,13 @@ def refuse(stage: Stage, flock: Flock) -> None:
         client.ask(f"no purge by {name}", None, "DELETE", letters, source="admin", params={**asked, "dry_run": "true"})
         body = json.dumps({**asked, "dry_run": True})
         client.ask(f"no replay by {name}", None, "POST", f"{letters}/replay", source="admin", content=body)
+    ids = json.dumps({"transaction_ids": [flock.email("an order looked up"), flock.phone("another one")]})
+    client.ask("unknown orders", 200, "POST", "/v1/events/lookup", content=ids)
+    ids = json.dumps({"transaction_ids": [{flock.email("a key of no order"): flock.word("no order")}]})
+    client.ask("no orders", 400, "POST", "/v1/events/lookup", content=ids)
+    for name in ("since", "before", "cursor"):
+        asked = {"since": "1790000000", name: flock.email(f"orders' {name}")}
+        client.ask(f"no orders by {name}", 400, "GET", "/v1/transactions", params=asked)
     bulk = {"bulk": flock.email("bulk")}
     client.ask("bulk or not", 400, "POST", "/v1/events", content=good, params=bulk)
     client.ask("check or not", 400, "GET", "/v1/ledger", params={"check": flock.email("check")})
@@ -243,6 +250,11 @@ def look(stage: Stage) -> None:
     for event_id in ("purchase_POISON-META-1", "purchase_POISON-PINTEREST-1", "purchase_ORD-1"):
         with contextlib.suppress(AssertionError):
             stage.client.ask(f"fate of {event_id}", 200, "GET", f"/v1/events/{event_id}")
+    ids = json.dumps({"transaction_ids": [f"POISON-{platform.upper()}-1" for platform in PLATFORMS] + ["ORD-1"]})
+    orders = stage.client.ask("orders", 200, "POST", "/v1/events/lookup", content=ids).json()["results"]
+    assert all(each["events"][0]["destinations"] for each in orders[: len(PLATFORMS)])
+    listed = stage.client.ask("listed orders", 200, "GET", "/v1/transactions", params={"since": "1790000000"}).json()
+    assert len(listed["events"]) > len(PLATFORMS)
     lanes = stage.client.ask("lanes", 200, "GET", "/v1/destinations", source="admin").json()["destinations"]
     assert [each["event_name"] for each in lanes["meta"]["paused_events"]] == ["Donate"]
     stage.client.ask("a checked ledger", 200, "GET", "/v1/ledger", params={"check": "true"})

@@ -34,6 +34,7 @@ VERBS = [
     ("sandbox",),
     ("send",),
     ("ledger",),
+    ("reconcile",),
     ("config",),
     ("config", "check"),
     ("config", "show"),

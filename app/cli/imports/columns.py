@@ -99,6 +99,24 @@ def _plain(path: Path) -> Path:
     return tuple(0 if isinstance(part, int) else part for part in path)
 
 
+def with_aliases(
+    header: Sequence[str], mapped: Mapping[str, str], aliases: Mapping[str, Sequence[str]]
+) -> dict[str, str]:
+    """`mapped`, and for each path of `aliases` that no column has, the first of its names that is a column.
+
+    Names are compared in lower case, by their letters and digits alone.
+    """
+    found = dict(mapped)
+    for path, names in aliases.items():
+        if path in header or path in found.values():
+            continue
+        free = {"".join(filter(str.isalnum, name)).lower(): name for name in reversed(header) if name not in found}
+        column = next((free[name] for name in names if name in free), None)
+        if column is not None:
+            found[column] = path
+    return found
+
+
 def columns_of(
     header: Sequence[str], mapped: Mapping[str, str], *, ignores_unknown: bool = False
 ) -> tuple[Path | None, ...]:

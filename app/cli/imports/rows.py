@@ -6,7 +6,7 @@ import codecs
 import csv
 import io
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, BinaryIO
@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from app.cli.events_file import FileError
-from app.cli.imports.columns import Path, Reading, columns_of, event_of, pointer, put, without_gaps
+from app.cli.imports.columns import Path, Reading, columns_of, event_of, pointer, put, with_aliases, without_gaps
 from app.errors import Fault
 
 MAX_ROW_BYTES = 1 << 20
@@ -50,6 +50,8 @@ class Layout:
     ignores_unknown: bool = False
     reading: Reading = field(default_factory=Reading)
     constants: Sequence[tuple[Path, Any]] = ()
+    aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Other names of columns, for each path the best first (`with_aliases`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,8 @@ def _csv_rows(text: io.TextIOWrapper, name: str, layout: Layout) -> Source:
         header = [cell.strip() for cell in next(reader)]
     except csv.Error:
         raise FileError(f"{name}: the header cannot be read") from None
-    columns = columns_of(header, layout.maps, ignores_unknown=layout.ignores_unknown)
+    maps = with_aliases(header, layout.maps, layout.aliases)
+    columns = columns_of(header, maps, ignores_unknown=layout.ignores_unknown)
     if not any(columns):
         raise FileError(f"{name}: no column is a field of an event")
     names = {pointer(path): title for path, title in zip(columns, header, strict=True) if path is not None}

@@ -80,7 +80,7 @@ def import_file(
     Example: convey import sales.csv --map 'E-Mail=user.email' --set action_source=physical_store --dry-run
     """
     try:
-        layout = _layout(form, encoding, delimiter, maps, sets, timezone, ignore_unknown, decimal_comma)
+        layout = layout_of(form, encoding, delimiter, maps, sets, timezone, ignore_unknown, decimal_comma)
         options = digest_of_options(url, form, encoding, delimiter, maps, sets, timezone, ignore_unknown, decimal_comma)
         persist_s = _patience(patience)
         with _opened(file) as opened, Gateway(url, key, persist_s=persist_s) as gateway:
@@ -111,7 +111,7 @@ def _patience(text: str) -> float:
         raise FileError(f"--patience {error}") from None
 
 
-def _layout(
+def layout_of(
     form: str | None,
     encoding: str | None,
     delimiter: str | None,
@@ -121,6 +121,10 @@ def _layout(
     ignore_unknown: bool,
     decimal_comma: bool,
 ) -> Layout:
+    """How a file is laid out, as the options of the command say.
+
+    Raises: FileError.
+    """
     if form not in {None, "csv", "ndjson"}:
         raise FileError("--format is csv or ndjson")
     delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter or "", delimiter)
@@ -186,7 +190,7 @@ class Import:
         """
         is_stream = name == "-"
         size = None if is_stream else Path(name).stat().st_size
-        with _progress() as progress:
+        with file_progress() as progress:
             task = progress.add_task("reading", total=size)
             content = "" if is_stream or self._is_dry else digest_of(file, lambda read: progress.advance(task, read))
             is_resumed = self._state.begin(content, options, restart=restart)
@@ -276,7 +280,8 @@ class Import:
         return {row.number: result for (row, _), result in zip(rows, results, strict=True)}
 
 
-def _progress() -> Progress:
+def file_progress() -> Progress:
+    """A progress bar over the bytes of a file, where stderr is a terminal."""
     out = console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     return Progress(*columns, console=out, transient=True, disable=not out.is_terminal)
