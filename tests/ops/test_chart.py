@@ -22,7 +22,12 @@ KUBERNETES = ("1.31", "1.37")
 """The oldest and the newest minor that the chart supports."""
 CUSTOM = ("keda.sh", "gateway.networking.k8s.io", "monitoring.coreos.com")
 SECRETS = {
-    "convey-tokens": {"meta-token": "t0ken-one", "tiktok-token": "t0ken-two"},
+    "convey-tokens": {
+        "meta-token": "t0ken-one",
+        "tiktok-token": "t0ken-two",
+        "store-key-a": "a1" * 32,
+        "store-key-b": "b2" * 32,
+    },
     "convey-redis": {"password": "s3cret-word", "ca.crt": "-"},
 }
 
@@ -124,6 +129,14 @@ def test_values_that_cannot_be_meant_are_refused_by_path(bad: str, path: str) ->
 def test_a_secret_that_is_nowhere_is_refused_by_path() -> None:
     told = refused("--set", "destinations.meta.type=meta,destinations.meta.secrets.access_token=meta-token")
     assert "destinations.meta.secrets needs secrets.existingSecret" in told
+
+
+def test_an_encryption_key_that_is_nowhere_is_refused_by_path() -> None:
+    told = refused("--set", "store.encryptionKeys[0].id=k1,store.encryptionKeys[0].secret=store-key")
+    assert "store.encryptionKeys needs secrets.existingSecret" in told
+    assert "/store/encryptionKeys/0" in refused(
+        "--set", "store.encryptionKeys[0].id=k1,store.encryptionKeys[0].key=AAAA"
+    )
 
 
 def test_an_override_of_no_rule_is_refused_by_path() -> None:

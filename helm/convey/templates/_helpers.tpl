@@ -71,6 +71,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   "drain" (printf "%ds" (int $drain.workerSeconds)) -}}
 {{- $store := dict "url" (include "convey.storeUrl" .) "durability" .Values.store.durability -}}
 {{- with .Values.store.promise }}{{ $_ := set $store "promise" . }}{{ end -}}
+{{- if .Values.store.encryptionKeys -}}
+{{- if not .Values.secrets.existingSecret -}}
+{{- fail "store.encryptionKeys needs secrets.existingSecret: the Secret that has the keys" -}}
+{{- end -}}
+{{- $keys := list -}}
+{{- range .Values.store.encryptionKeys -}}
+{{- $keys = append $keys (dict "id" .id "key" (dict "file" (printf "/run/secrets/convey/%s" .secret))) -}}
+{{- end -}}
+{{- $_ := set $store "encryption" (dict "keys" $keys) -}}
+{{- end -}}
 {{- with .Values.externalRedis -}}
 {{- if .username }}{{ $_ := set $store "username" .username }}{{ end -}}
 {{- if .existingSecret -}}
