@@ -15,7 +15,7 @@ import pytest
 
 from app.dedup.port import KeptContext
 from app.delivery.retry import gate
-from app.errors import Outcome, Reason, StoreMismatch
+from app.errors import Outcome, Reason, StoreMismatch, StoreVanished
 from app.model import LOCKED, UNREADABLE, encode_event
 from app.outbox.port import DeadFilter
 from app.outbox.sqlite.backup import back_up, restore
@@ -406,3 +406,38 @@ async def test_a_backup_is_restored_with_its_key_and_unreadable_without(tmp_path
     with closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
         ((body,),) = copy.execute("SELECT body FROM bodies").fetchall()
     assert body[:1] == b"\x01"
+
+
+async def test_a_redis_that_was_emptied_is_told_events_and_keys_again(clock: FrozenClock) -> None:
+    harness = RedisHarness(shared_server(), clock, encryption=SEALED)
+    harness.wipe()
+    first: Any = await harness.open()
+    await accept(first, plan("ORD-1", ("meta",)))
+    second: Any = await harness.open()
+    harness.wipe()
+    with pytest.raises(StoreVanished):
+        await first.probe()
+    assert (await first._watch.look()).restored == ["purchase_ORD-1"]
+    third: Any = await harness.open()  # began after the loss, and learns the keys from the store alone
+    assert (await claim(third)).event.transaction_id == "ORD-1"
+    with pytest.raises(StoreVanished):
+        await second.probe()
+    for store in (first, second):
+        await store.abandon()
+    await harness.close()
+
+
+async def test_keys_made_for_a_day_by_two_processes_are_both_read(clock: FrozenClock) -> None:
+    """A failover that lost the first one's key before the second made its own."""
+    book = MemoryBook()
+    one, other = Vault(SEALED, book, clock.now), Vault(SEALED, book, clock.now)
+    await one.begin()
+    kept = dict(book.kept)
+    book.kept.clear()
+    await other.begin()
+    assert not kept.keys() & book.kept.keys()
+    sealed = one.seal(b"one", BODY), other.seal(b"other", BODY)
+    await one.tend()
+    await other.tend()
+    assert [vault.open(each, BODY) for vault in (one, other) for each in sealed] == [b"one", b"other"] * 2
+    assert one.seal(b"", BODY)[:5] == other.seal(b"", BODY)[:5]
