@@ -12,6 +12,8 @@ from datetime import timedelta
 from app.dedup.port import PAIR_RETENTION, TALLIES_KEPT
 from app.outbox.aftermath import REFUSAL_KEPT
 from app.outbox.expiry import KEPT_FOR as DATA_KEYS_KEPT
+from app.outbox.tallies import KEPT_FOR as TALLIES_BY_BOOK
+from app.outbox.tallies import MATCH_KEYS, REJECTS
 from app.withdrawal import KEPT_FOR as WITHDRAWALS_KEPT
 
 
@@ -129,6 +131,24 @@ ROWS = (
         "{span} from that day",
         "the sweep",
         span=TALLIES_KEPT,
+    ),
+    Row(
+        "counts of match keys by day",
+        ("day_tallies",),
+        ("meta:tallies",),
+        None,
+        "{span} from the end of that day",
+        "the sweep; on Redis the server",
+        span=TALLIES_BY_BOOK[MATCH_KEYS],
+    ),
+    Row(
+        "counts of invalid events by day",
+        ("day_tallies",),
+        ("meta:tallies",),
+        None,
+        "{span} from the end of that day",
+        "the sweep; on Redis the server",
+        span=TALLIES_BY_BOOK[REJECTS],
     ),
     Row(
         "withdrawals",

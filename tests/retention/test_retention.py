@@ -18,6 +18,8 @@ from app.errors import Status
 from app.outbox.aftermath import REFUSAL_KEPT, ask_book
 from app.outbox.port import DeadFilter, Memo
 from app.outbox.redis.watch import Retold
+from app.outbox.tallies import KEPT_FOR as KEPT_BY_BOOK
+from app.outbox.tallies import MATCH_KEYS, REJECTS, Tally
 from app.retention import ROWS
 from app.withdrawal import BOOK, KEPT_FOR
 from tests.factories import FrozenClock, plan
@@ -69,7 +71,7 @@ class Place:
 
     async def ends_after(self, store: Engine, span: timedelta, table: str, *kinds: str) -> None:
         """Nothing goes before the span is over, and all of it after."""
-        if self.is_redis and {"c", "j", "w", "meta:failovers"} & set(kinds):
+        if self.is_redis and {"c", "j", "w", "meta:failovers", "meta:tallies"} & set(kinds):
             spans = [await self._lives_for(key) for key in await self.keys(*kinds)]
             assert spans
             assert all(span - HOUR < each <= span + DAY for each in spans), spans
@@ -224,6 +226,16 @@ async def tallies(place: Place) -> None:
     await place.ends_after(store, TALLIES_KEPT, "tallies", "wt")
 
 
+def day_tally(book: str) -> Callable[[Place], Awaitable[None]]:
+    async def check(place: Place) -> None:
+        store = await place.open()
+        now = place.clock.now()
+        await store.tallies.add(book, {now.date(): {"a": Tally(1, now, now)}})
+        await place.ends_after(store, KEPT_BY_BOOK[book], "day_tallies", "meta:tallies")
+
+    return check
+
+
 def memo(book: str, span: timedelta, due_in: timedelta | None = None) -> Callable[[Place], Awaitable[None]]:
     async def check(place: Place) -> None:
         store = await place.open()
@@ -272,6 +284,8 @@ CHECKS: dict[str, Callable[[Place], Awaitable[None]]] = {
     "proofs of consent decisions": proofs,
     "which sides reported an event": sides,
     "counts of pairs by day": tallies,
+    "counts of match keys by day": day_tally(MATCH_KEYS),
+    "counts of invalid events by day": day_tally(REJECTS),
     "withdrawals": memo(BOOK, KEPT_FOR),
     "requests to ask about later": memo(ask_book("meta"), 6 * DAY, HOUR),
     "refused after acceptance": memo("refused:meta", REFUSAL_KEPT),
