@@ -19,6 +19,7 @@ from app.metrics import CONSENT_SIGNALS, Metrics
 from app.model import Accepted, Plan, Warn
 from app.outbox.port import Outbox
 from app.pipeline import TWIN_SOURCES, SourcePolicy, plan, transaction_of
+from app.rejects import Rejects
 from app.wire import Event
 from app.withdrawals import Withdrawals
 
@@ -34,6 +35,8 @@ class Parsed:
     event: Event | None
     warnings: tuple[Warn, ...] = ()
     faults: tuple[Fault, ...] = ()
+    name: str = ""
+    """What an event that could not be parsed is called, as far as that can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +86,9 @@ class Ingest:
         metrics: Metrics,
         now: Callable[[], datetime],
         match_keys: MatchKeys | None = None,
+        rejects: Rejects | None = None,
     ) -> None:
-        """`match_keys`, where there is one, counts what was queued."""
+        """`match_keys` and `rejects`, where they are, count what was queued and what was invalid."""
         self._outbox = outbox
         self._ids = ids
         self._pairs = pairs
@@ -96,6 +100,7 @@ class Ingest:
         }
         self._now = now
         self._match_keys = match_keys
+        self._rejects = rejects
 
     async def take(self, source: str, items: Sequence[Parsed], *, is_bulk: bool = False) -> Sequence[IngestResult]:
         """One result per item, in order, once everything accepted is durable. Bulk lets live events go first.
@@ -139,6 +144,8 @@ class Ingest:
         if self._match_keys is not None:
             planned = [position for position, result in enumerate(results) if result is None]
             self._match_keys.count(source, plans, accepted, _given(posted, items, planned), now)
+        if self._rejects is not None and (invalid := _invalid(items, answers)):
+            self._rejects.count(source, invalid)
         return answers
 
     async def _accept(self, source: str, plans: Sequence[Plan]) -> Sequence[Accepted | None]:
@@ -237,6 +244,15 @@ def _names(planned: Plan, policy: SourcePolicy) -> dict[str, str]:
         if route.is_routed
     }
     return {name: called for name, called in names.items() if called is not None}
+
+
+def _invalid(items: Sequence[Parsed], answers: Sequence[IngestResult]) -> list[tuple[str, Sequence[Fault]]]:
+    """The names of the invalid events, with their faults."""
+    return [
+        (item.name if item.event is None else item.event.event_name, answer.faults)
+        for item, answer in zip(items, answers, strict=True)
+        if answer.accepted is None
+    ]
 
 
 def _given(posted: Sequence[Parsed], items: Sequence[Parsed], planned: Sequence[int]) -> dict[int, frozenset[str]]:

@@ -37,6 +37,7 @@ from app.api import (
     problems,
     proofs,
     receipts,
+    rejects,
 )
 from app.api.connection import BoundedProtocol
 from app.api.guards import Guard, KeyRing
@@ -110,6 +111,7 @@ def create_app(runtime: Runtime) -> FastAPI:
             ledger,
             audit,
             match_keys,
+            rejects,
             privacy,
             proofs,
             health,
@@ -120,7 +122,9 @@ def create_app(runtime: Runtime) -> FastAPI:
     for module in modules:
         app.include_router(module.router)
     problems.install(app)
-    app.add_middleware(Guard, max_body_bytes=server.max_body_bytes, metrics=runtime.metrics)
+    app.add_middleware(
+        Guard, max_body_bytes=server.max_body_bytes, metrics=runtime.metrics, refused=runtime.rejects.count_request
+    )
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
     return app
 

@@ -30,6 +30,7 @@ from app.metrics import Metrics
 from app.notices import api_version, has_test_mode
 from app.outbox.port import Store
 from app.policies import backlog_limits, lane_config, principals, source_policy, watched_sources
+from app.rejects import Rejects
 from app.stores import opened, patiently, refuse_unroutable, utc_now
 from app.tallying import Tallies
 from app.withdrawals import Withdrawals
@@ -77,7 +78,10 @@ class Runtime:
         platforms = platforms_of(self.policies)
         self.tallies = Tallies(store.tallies)
         match_keys = MatchKeys(self.tallies, metrics, platforms)
-        self.ingest = Ingest(store, store, store.pairs, withdrawals, self.policies, metrics, now, match_keys)
+        self.rejects = Rejects(self.tallies, now)
+        self.ingest = Ingest(
+            store, store, store.pairs, withdrawals, self.policies, metrics, now, match_keys, self.rejects
+        )
         own = settings.destinations if role.works_lanes else ()
         self.health = health
         self.health.test_modes = tuple(lane.name for lane in settings.destinations if has_test_mode(lane))

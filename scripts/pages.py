@@ -19,6 +19,7 @@ from app.api import (
     privacy,
     proofs,
     receipts,
+    rejects,
 )
 from app.api.problems import TITLES
 from app.errors import REASONS
@@ -82,6 +83,7 @@ def api_page() -> str:
         "postBrowserReceipts": "receipts",
         "auditDedup": "read",
         "auditMatchKeys": "read",
+        "listRejects": "read",
         "withdraw": "ingest",
         "listDeadLetters": "read",
         "purgeDeadLetters": "admin",
@@ -102,6 +104,7 @@ def api_page() -> str:
         receipts,
         audit,
         match_keys,
+        rejects,
         destinations,
         dead_letters,
         ledger,

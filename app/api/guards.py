@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problems import Problem, problem_response
 from app.logs import wide_event
-from app.metrics import Metrics
+from app.metrics import INGEST_ROUTE, Metrics
 
 log = logging.getLogger("convey.http")
 
@@ -88,8 +88,17 @@ def bearer_key(request: Request) -> str:
 class Guard:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        max_body_bytes: int,
+        metrics: Metrics,
+        refused: Callable[[str | None, str], None] | None = None,
+    ) -> None:
+        """`refused` is told of each request with events that was refused whole: its source if known, the problem."""
         self._app = app
+        self._refused = refused
         self._max_body_bytes = max_body_bytes
         self._metrics = metrics
         self._children: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
@@ -153,6 +162,9 @@ class Guard:
         if children is None:
             children = self._metrics.http_requests.labels(*labels), self._metrics.http_duration.labels(*labels)
             self._children[labels] = children
+        problem = scope.get("convey.problem")
+        if problem is not None and 400 <= status < 500 and (method, scope["path"]) == ("POST", INGEST_ROUTE):
+            self._tell_refused(scope.get("convey.source"), problem)
         trace_id = scope["convey.trace_id"]
         children[0].inc()
         children[1].observe(seconds, {"trace_id": trace_id} if trace_id else None)
@@ -165,7 +177,7 @@ class Guard:
             method=method,
             route=route,
             code=status,
-            problem=scope.get("convey.problem"),
+            problem=problem,
             source=scope.get("convey.source"),
             key_name=scope.get("convey.key_name"),
             events=scope.get("convey.events"),
@@ -174,8 +186,14 @@ class Guard:
             duration_ms=round(seconds * 1000, 2),
         )
 
+    def _tell_refused(self, source: str | None, problem: str) -> None:
+        if self._refused is not None and problem != _EACH_INVALID:
+            self._refused(source, problem)
+
 
 _METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"})
+_EACH_INVALID = "invalid_events"
+"""Refused event by event, each with its own faults."""
 _QUIET = frozenset({"/livez", "/readyz"})
 
 

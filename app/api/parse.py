@@ -114,23 +114,28 @@ def _load(body: bytes) -> tuple[Any, bool]:
 
 def _event(item: Any, *, is_strict: bool, is_suspicious: bool) -> Parsed:
     if not isinstance(item, dict):
-        return Parsed(None, faults=(Fault("", "wrong_type", "an event must be a JSON object"),))
+        return _invalid(item, (Fault("", "wrong_type", "an event must be a JSON object"),))
     faults = _first(_rounded_ids(item))
     if is_suspicious or not _is_free_data_plain(item):
         faults += _first(_bad_values(_known_part(item, Event), "", 0))
     if faults:
-        return Parsed(None, faults=faults)
+        return _invalid(item, faults)
     try:
         event = Event.model_validate(item)
     except ValidationError as error:
-        return Parsed(None, faults=faults_of(error))
+        return _invalid(item, faults_of(error))
     unknown = _first(_unknown(event, ""))
     if unknown and is_strict:
         refused = tuple(Fault(where, "unknown_field", "is not a field of an event") for where in unknown)
-        return Parsed(None, faults=refused)
+        return _invalid(item, refused)
     return Parsed(
         event, tuple(Warn("unknown_field", where, "is not a field of an event; dropped") for where in unknown)
     )
+
+
+def _invalid(item: Any, faults: tuple[Fault, ...]) -> Parsed:
+    name = item.get("event_name") if isinstance(item, dict) else None
+    return Parsed(None, faults=faults, name=name if isinstance(name, str) else "")
 
 
 _PARTS: Mapping[str, type[BaseModel]] = {

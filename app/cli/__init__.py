@@ -18,6 +18,7 @@ from app.cli.keys import keys_app
 from app.cli.ledger import ledger
 from app.cli.privacy import privacy_app
 from app.cli.reconcile.verb import reconcile
+from app.cli.rejects import rejects
 from app.cli.sandbox import sandbox
 from app.cli.send import send
 from app.cli.serve import serve
@@ -38,6 +39,7 @@ app.command("explain")(explain)
 app.command("import")(import_file)
 app.command("ledger")(ledger)
 app.command("reconcile")(reconcile)
+app.command("rejects")(rejects)
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(destinations_app, name="destinations")
 app.add_typer(audit_app, name="audit")

@@ -267,6 +267,9 @@ def look(stage: Stage) -> None:
     assert proofs.text.count('"decided_at"') > 10
     coverage = stage.client.ask("match keys", 200, "GET", "/v1/audit/match-keys", source="admin").json()["rows"]
     assert {row["destination"] for row in coverage} == set(PLATFORMS)
+    refusals = stage.client.ask("rejects", 200, "GET", "/v1/rejects", source="admin").json()
+    assert len(refusals["rejects"]) > 10
+    assert {each["problem"] for each in refusals["requests"]} >= {"unreadable_body", "unauthorized"}
     for path in ("/livez", "/readyz", "/docs", "/openapi.json"):
         stage.client.ask(path, 200, "GET", path, source=None)
     stage.scrape()
