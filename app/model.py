@@ -227,6 +227,8 @@ class Verdict:
     reason: Reason | None = None
     reason_detail: str | None = None
     limited: bool = False
+    held_until: datetime | None = None
+    """Until when it waits for its release, of a queued delivery that is held back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,11 +247,16 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class PlannedDelivery:
-    """One event for one destination, about to be queued."""
+    """One event for one destination, about to be queued.
+
+    `held_until` is the end of the time in which it may be released, None of one that nobody holds back. All deliveries
+    of a plan are held, or none.
+    """
 
     destination: str
     budget: Budget
     limited: bool = False
+    held_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +296,11 @@ class Plan:
     leaks: tuple[tuple[str, str], ...] = ()
     is_bulk: bool = False
 
+    @property
+    def is_held(self) -> bool:
+        """Whether its deliveries wait for their release."""
+        return any(planned.held_until is not None for planned in self.deliveries)
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
@@ -312,7 +324,8 @@ class Delivery:
     `key` and `token` belong to the store engine and are opaque. `attempts` counts the tries before this one.
     `unsure_since` is the instant of the first try whose end nobody knows (a lease that ran out, an answer that
     was lost); None when every earlier try surely did not count. `unknown_answers` counts the tries that got an answer
-    nobody knows. `claimed_until` is when the lease ends.
+    nobody knows. `claimed_until` is when the lease ends. `is_held` says that it was never released: its time is over,
+    and it must not be sent.
     """
 
     key: Any
@@ -327,6 +340,7 @@ class Delivery:
     unsure_since: datetime | None = None
     unknown_answers: int = 0
     claimed_until: datetime | None = None
+    is_held: bool = False
 
 
 UNREADABLE = HashedEvent("", "", from_epoch(0))

@@ -150,10 +150,12 @@ def plan(
     properties: Mapping[str, Any] | None = None,
     event: HashedEvent | None = None,
     budget_of: Budget | None = None,
+    held_until: datetime | None = None,
 ) -> Plan:
     """The plan for one event: queued for `destinations`, refused as `refused` says, elsewhere not routed.
 
-    `transaction` None is an event without a key. `asked` is the caller's own event_id, None when it has none.
+    `transaction` None is an event without a key; `held_until` holds it back for every destination.
+    `asked` is the caller's own event_id, None when it has none.
     """
     if event is None:
         data = custom_data(money, order_id=transaction)
@@ -171,13 +173,14 @@ def plan(
         unkeyed = f"{event_name.lower()}_{digest(source + event_name).hex()[:16]}"
         derived = unkeyed if transaction is None else derived_id(event_name, transaction, occurrence)
     deliveries = tuple(
-        PlannedDelivery(name, budget_of or budget(accepted_at), limited=name in limited) for name in destinations
+        PlannedDelivery(name, budget_of or budget(accepted_at), limited=name in limited, held_until=held_until)
+        for name in destinations
     )
     verdicts = {name: Verdict(Outcome.SKIPPED, Reason.NOT_ROUTED) for name in DESTINATIONS}
     for name, why in (refused or {}).items():
         verdicts[name] = verdict(why) if isinstance(why, Reason) else why
     for name in destinations:
-        verdicts[name] = Verdict(Outcome.QUEUED, limited=name in limited)
+        verdicts[name] = Verdict(Outcome.QUEUED, limited=name in limited, held_until=held_until)
     return Plan(
         event=event,
         id_request=IdRequest(

@@ -47,8 +47,11 @@ def gate(delivery: Delivery, now: datetime, send_time: timedelta) -> Settlement 
     """The end of a delivery whose budget has run out, or None while it may be sent.
 
     `send_time` is how long a send may take: what would arrive after the budget's end is not sent. What nobody can open
-    any more ends too; what a process with other keys could is left to it.
+    any more ends too; what a process with other keys could is left to it. What is claimed although it is held back was
+    not released in its time, whatever this clock says.
     """
+    if delivery.is_held:
+        return Settlement(delivery, Outcome.EXPIRED, _held_too_long(delivery.budget), _NEVER_RELEASED, attempted=False)
     if delivery.event is UNREADABLE:
         detail = "the data key of the day it was accepted on is gone, or the stored event is damaged"
         return Settlement(delivery, Outcome.DEAD, Reason.BODY_UNREADABLE, detail, attempted=False)
@@ -67,6 +70,14 @@ def gate(delivery: Delivery, now: datetime, send_time: timedelta) -> Settlement 
         detail = "an earlier attempt's answer was lost, and the platform would not recognise a repeat"
         return Settlement(delivery, Outcome.DEAD, reason, detail, attempted=False)
     return None if reason is None else Settlement(delivery, Outcome.EXPIRED, reason, attempted=False)
+
+
+_NEVER_RELEASED = "it was held back and never released"
+
+
+def _held_too_long(budget: Budget) -> Reason:
+    is_pair_over = budget.pair_until is not None and budget.pair_until <= budget.window_until
+    return Reason.DEDUP_WINDOW_PASSED if is_pair_over else Reason.PLATFORM_WINDOW_PASSED
 
 
 def spent(budget: Budget, unsure_since: datetime | None, at: datetime) -> Reason | None:

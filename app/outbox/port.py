@@ -59,11 +59,15 @@ Ledger = Mapping[str, Account]
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits for one destination. `oldest_accepted_at` includes leased, waiting and parked deliveries."""
+    """What waits for one destination. `oldest_accepted_at` includes leased, waiting and parked deliveries.
+
+    What is held back (`PlannedDelivery.held_until`) counts in `held` alone: nobody is late with it.
+    """
 
     ready: int
     later: int
     oldest_accepted_at: datetime | None
+    held: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,7 @@ class DeliveryState:
     """What became of one event at one destination. `outcome` is QUEUED or RETRYING while it is pending.
 
     `money` is what the delivery counts with in the ledger; None where it had none, or where nothing was queued.
+    `held_until` is until when it may be released, of one that is held back.
     """
 
     outcome: Outcome
@@ -133,11 +138,15 @@ class DeliveryState:
     limited: bool = False
     settled_at: datetime | None = None
     money: tuple[str, Decimal] | None = None
+    held_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class EventState:
-    """What became of one event: the answer to "did order 10045 reach Meta?"."""
+    """What became of one event: the answer to "did order 10045 reach Meta?".
+
+    `key` belongs to the store engine and is opaque: what `Outbox.release` and `Outbox.cancel` take.
+    """
 
     event_id: str
     event_name: str
@@ -145,6 +154,18 @@ class EventState:
     accepted_at: datetime
     transaction: str | None
     destinations: Mapping[str, DeliveryState] = field(default_factory=dict)
+    key: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """Which held deliveries of one event were released or cancelled, by destination.
+
+    `in_flight` are those whose time is over and that a worker is ending: they are left to it.
+    """
+
+    changed: frozenset[str] = frozenset()
+    in_flight: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +235,26 @@ class Outbox(Protocol):
     async def hasten(self, destination: str, limit: int) -> int:
         """Make up to `limit` pending deliveries ready now that are leased or wait; returns how many.
 
-        For what nobody is to wait for any more: whoever holds a lease finds it run out.
+        For what nobody is to wait for any more: whoever holds a lease finds it run out. What is held back comes too,
+        and as held as it was (`Delivery.is_held`).
+        """
+
+    async def release(self, events: Sequence[Any]) -> Sequence[Touched]:
+        """Make the held deliveries of these events (`EventState.key`) ready now; one answer per event, in order.
+
+        From then on they are live deliveries like any other. One atomic, durable step for each event; done twice, the
+        second changes nothing.
+
+        Raises: StoreUnavailable.
+        """
+
+    async def cancel(self, events: Sequence[Any]) -> Sequence[Touched]:
+        """End the held deliveries of these events as WITHDRAWN: CANCELLED; one answer per event, in order.
+
+        Their count and money move from `pending`; an event with nothing left to deliver loses its body. One atomic,
+        durable step for each event, as in `release`: of the two that are asked at once, one finds nothing held.
+
+        Raises: StoreUnavailable.
         """
 
     async def ledger(self) -> Ledger:
@@ -407,4 +447,4 @@ class Store(DeliveryStore, IdStore, LaneBook, Protocol):
 
 def verdict_of(state: DeliveryState) -> Verdict:
     """The answer to a duplicate for one destination: what its delivery is by now."""
-    return Verdict(state.outcome, state.reason, state.reason_detail, state.limited)
+    return Verdict(state.outcome, state.reason, state.reason_detail, state.limited, state.held_until)

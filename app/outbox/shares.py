@@ -1,9 +1,10 @@
 """Which of the ready deliveries one claim takes: shares for bulk and live, for sources, for the oldest. Pure.
 
-A lane's deliveries wait in queues, one per source, event name and whether they are bulk, so that a claim finds the
-head of each in an index, whatever waits behind it. The rules, in order:
+A lane's deliveries wait in queues, one per source, event name and whether they are bulk or held, so that a claim finds
+the head of each in an index, whatever waits behind it. The rules, in order:
 
 - an event name that is paused is not taken;
+- what is held back (an order not yet paid) is not ready before its time is over, and then goes with the live ones;
 - bulk (replays, imports) gets its share of a claim while live events are ready, and all of it when none are;
 - sources that have something ready share what is left evenly, and what one cannot use goes to the others;
 - within a source the oldest ready instant goes first, or, newest first, the latest, of which a fixed share is still
@@ -33,6 +34,7 @@ class Queue:
     source: str
     event_name: str
     is_bulk: bool = False
+    is_held: bool = False
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -57,9 +59,9 @@ EVERYTHING = Choice()
 """Oldest first, nothing paused."""
 
 
-def queue_of(source: str, event_name: str, *, is_bulk: bool) -> Queue:
-    """Where a delivery of this event waits."""
-    return Queue(source, label(event_name), is_bulk)
+def queue_of(source: str, event_name: str, *, is_bulk: bool, is_held: bool = False) -> Queue:
+    """Where a delivery of this event waits. What is held is nothing else: once released it is live."""
+    return Queue(source, label(event_name), is_bulk and not is_held, is_held)
 
 
 def quota(limit: int, share: Fraction, turn: int) -> int:

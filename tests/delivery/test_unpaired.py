@@ -89,3 +89,15 @@ async def test_a_late_one_that_fails_waits_its_turn(setup: Setup) -> None:
             await setup.settled(pending=1)
     assert (await setup.state(late)).attempts == 1
     assert len(setup.platform.batches) == 1
+
+
+async def test_what_was_never_released_goes_out_in_no_case(setup: Setup) -> None:
+    until = setup.clock.now() + LATE
+    (unpaid,) = await setup.put("unpaid", held_until=until, budget_of=budget(window_until=until + LATE))
+    setup.clock.advance(LATE)
+    async with setup.running(watched=WATCHED):
+        await setup.settled(expired=1)
+    assert setup.platform.asked == []
+    state = await setup.state(unpaid)
+    assert state.reason == "platform_window_passed"
+    assert state.reason_detail == "it was held back and never released"

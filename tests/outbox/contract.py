@@ -16,6 +16,7 @@ from tests.outbox.contract_book import Noting
 from tests.outbox.contract_choice import Choosing
 from tests.outbox.contract_contexts import Remembering
 from tests.outbox.contract_dead import Dying
+from tests.outbox.contract_held import Holding
 from tests.outbox.contract_ids import Identifying
 from tests.outbox.contract_journal import Telling
 from tests.outbox.contract_lease import Claiming
@@ -38,6 +39,7 @@ class StoreContract(
     Settling,
     Recounting,
     Dying,
+    Holding,
     Telling,
     Remembering,
     Pairing,

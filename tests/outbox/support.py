@@ -119,6 +119,12 @@ async def claim_in_turn(store: Engine, destination: str = "meta", lease: timedel
     return ids
 
 
+async def key_of(store: Engine, event_id: str = "purchase_ORD-1", source: str | None = None) -> Any:
+    """The key of the one event under this id."""
+    (state,) = await store.event(event_id, source)
+    return state.key
+
+
 def delivered(delivery: Delivery, trace_id: str | None = None) -> Settlement:
     """The platform took it."""
     return Settlement(delivery, Outcome.DELIVERED, trace_id=trace_id)
@@ -208,7 +214,7 @@ async def assert_closed(store: Engine) -> Ledger:
             assert all(amount >= 0 for amount in term.values()), (destination, term)
         assert account.is_closed, (destination, account)
         waiting = backlog.get(destination, Backlog(0, 0, None))
-        assert waiting.ready + waiting.later == account.deliveries[PENDING], destination
+        assert waiting.ready + waiting.later + waiting.held == account.deliveries[PENDING], destination
     assert set(backlog) <= set(ledger)
     return ledger
 

@@ -33,6 +33,7 @@ from tests.outbox.support import (
     counts,
     deliver_all,
     delivered,
+    key_of,
     limit,
     settle,
 )
@@ -202,6 +203,28 @@ class TestRestart(Bounded):
         await assert_closed(accepting)
         for store in (accepting, delivering):
             await store.close()
+
+    @limit(60)
+    async def test_what_was_released_or_cancelled_before_a_flush_is_so_again(
+        self, own: RedisServer, clock: FrozenClock
+    ) -> None:
+        store = await RedisStore.open(own.url, destinations=DESTINATIONS, now=clock.now)
+        names = ["HELD", "FREED", "SENT", "CANCELLED"]
+        await store.accept([plan(name, ("meta",), held_until=START + DAY) for name in names])
+        keys = {name: await key_of(store, f"purchase_{name}") for name in names}
+        await store.release([keys["FREED"], keys["SENT"]])
+        sent = [each for each in await store.claim("meta", 10, LEASE) if each.event_id == "purchase_SENT"]
+        assert await settle(store, *map(delivered, sent)) == 1
+        await store.cancel([keys["CANCELLED"]])
+        own.command("FLUSHALL")
+        with pytest.raises(StoreVanished):
+            await store.probe()
+        await written_down(store)
+        assert await claim_ids(store) == ["purchase_FREED"]
+        told = await counts(store)
+        assert (told["withdrawn"], told["pending"], told["queued"]) == (1, 2, 4)
+        assert (await store.event("purchase_HELD", "shop"))[0].destinations["meta"].held_until == START + DAY
+        await store.close()
 
     @limit(60)
     async def test_a_flushed_store_takes_new_events_and_gets_the_latest_back(

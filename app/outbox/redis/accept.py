@@ -109,7 +109,8 @@ def acceptance(item: Item, partitions: int, proof_retention: timedelta) -> tuple
     reserved_s = 0 if reserved is None else reserved.now
     asked = plans.acceptance(item.plan, item.encoded, item.event_id, place.field, reserved_s, is_other_id=is_other_id)
     key = request.source, request.event_name, item.event_id
-    return place.partition, (*asked, *proofs.told(item.plan.proof, key, place, partitions, proof_retention))
+    proof = proofs.told(item.plan.proof, key, place, partitions, proof_retention)
+    return place.partition, (*asked, *proof, item.encoded.held)
 
 
 async def accept(link: Link, items: Sequence[Item]) -> list[Accepted | StoreUnavailable]:

@@ -112,6 +112,7 @@ class Claims:
                     unsure_since=from_us(unsure_us) if unsure_us else None,
                     unknown_answers=unknown_answers,
                     claimed_until=until,
+                    is_held=queue.startswith(b"held\t"),
                 )
                 taken.append((int(float(score)), delivery))
         failures = [reply for reply in replies if isinstance(reply, StoreUnavailable)]

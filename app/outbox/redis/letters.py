@@ -161,7 +161,7 @@ async def _read(link: Link, places: Sequence[Place]) -> list[Found]:
     for (partition, seqs), told in zip(per_partition.items(), await link.all(calls) if calls else (), strict=True):
         for number, event, body in zip(seqs, told[::2], told[1::2], strict=True):
             if event and body:
-                kept[partition, int(number)] = story_of((number.encode(), event, body, ()))
+                kept[partition, int(number)] = story_of((number.encode(), event, body, (), ()))
     found = [
         Found(died_at, partition, name, kept[partition, seq])
         for died_at, seq, partition, name in places

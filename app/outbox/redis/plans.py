@@ -35,6 +35,8 @@ class Encoded(msgspec.Struct, array_like=True, frozen=True):
     verdicts: dict[str, tuple[str, str | None, str | None]]
     nonce: int
     marks: str = ""
+    held: tuple[int, ...] = ()
+    """For how many microseconds from acceptance each is held; empty where none is."""
 
 
 def encode_plan(plan: Plan, vault: Vault) -> Encoded:
@@ -64,6 +66,16 @@ def encode_plan(plan: Plan, vault: Vault) -> Encoded:
         },
         int.from_bytes(os.urandom(4), "big"),
         "".join(marks_text(marks_of(plan.event.persons))),
+        _held(plan),
+    )
+
+
+def _held(plan: Plan) -> tuple[int, ...]:
+    if not plan.is_held:
+        return ()
+    return tuple(
+        0 if each.held_until is None else max(0, (each.held_until - plan.accepted_at) // _MICROSECOND)
+        for each in plan.deliveries
     )
 
 
@@ -90,7 +102,8 @@ def counted(money: tuple[str, Decimal] | None) -> tuple[str, int, int]:
 
 def queue_text(queue: Queue) -> str:
     """How the keys name a queue."""
-    return f"{'bulk' if queue.is_bulk else 'live'}\t{queue.event_name}\t{queue.source}"
+    kind = "held" if queue.is_held else "bulk" if queue.is_bulk else "live"
+    return f"{kind}\t{queue.event_name}\t{queue.source}"
 
 
 def acceptance(
@@ -107,7 +120,7 @@ def acceptance(
         encoded.verdicts,
         encoded.marks,
     )
-    queue = queue_of(request.source, request.event_name, is_bulk=plan.is_bulk)
+    queue = queue_of(request.source, request.event_name, is_bulk=plan.is_bulk, is_held=bool(encoded.held))
     lead = Lead(event_id, *encoded.money, encoded.planned, encoded.terms)
     return (
         field,

@@ -1,9 +1,10 @@
 """What this process was told lately, to be told again to a server that may have forgotten it.
 
 A replica that takes over has what it had received, a server that was killed what it had written. So for half a minute a
-process keeps what was acknowledged: plans with the id they got, minted ids, withdrawals, and which deliveries arrived.
-All of it can be told twice: accepting is idempotent, minting too, of withdrawals the latest stands, and a late
-`delivered` counts while its delivery is pending.
+process keeps what was acknowledged: plans with the id they got, minted ids, withdrawals, which held events were
+released or cancelled, and which deliveries arrived. All of it can be told twice: accepting is idempotent, minting,
+releasing and cancelling too, of withdrawals the latest stands, and a late `delivered` counts while its delivery is
+pending.
 
 In a store begun anew an event has another number, and another process may be the one to restore it. So what arrived is
 known by its event as well, and is recognised when it is claimed.
@@ -24,6 +25,7 @@ from app.model import Accepted, Delivery, HashedEvent, IdRequest, Plan, Settleme
 from app.outbox.port import Memo
 from app.outbox.redis.accept import Item
 from app.outbox.redis.claims import Ending
+from app.outbox.redis.holds import Unhold
 from app.outbox.redis.ids import Minting
 from app.outbox.redis.memos import place
 from app.outbox.redis.places import place_of
@@ -84,7 +86,7 @@ class Arrived:
     ending: Ending
 
 
-Told = bytes | Arrived | Minting | Memo
+Told = bytes | Arrived | Minting | Memo | Unhold
 
 
 @dataclass(slots=True)
@@ -165,6 +167,11 @@ class Recall:
             if memo.book == BOOK:
                 self._keep(memo, 2 * OTHER_BYTES)
 
+    def unheld(self, asked: Iterable[Unhold]) -> None:
+        """Keep which events were released or cancelled."""
+        for each in asked:
+            self._keep(each, 2 * OTHER_BYTES)
+
     def _keep(self, told: Told, size: int) -> None:
         self._told.append((self.now(), size, told))
         self._bytes += size
@@ -213,6 +220,11 @@ class Recall:
             ):
                 mintings.append(Minting(told.key, told.event_id, told.remember_until))
         return plans, mintings, endings
+
+    def unholds(self, partitions: set[int], total: int) -> list[Unhold]:
+        """Those that were told to some of all partitions, oldest first."""
+        told = [each for _, _, each in self._told if isinstance(each, Unhold)]
+        return [each for each in told if partitions & _places_of(each.event.source, (each.event.event_id,), total)]
 
     def withdrawals(self, partitions: set[int], total: int) -> list[Memo]:
         """Those that were told to some of all partitions, oldest first."""

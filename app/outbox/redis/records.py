@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 
 import msgspec
 
@@ -44,6 +45,14 @@ _BODY = struct.Struct(">BQII")
 _CLAIM = struct.Struct(">QQQHH")
 _END = struct.Struct(">BH5sBH")
 _ITEM = struct.Struct(">QIBBBQHQqiI")
+
+
+class EventKey(NamedTuple):
+    """The `key` of an `EventState`. A failover may give an event another number; its nonce stays."""
+
+    source: str
+    event_id: str
+    nonce: int
 
 
 class Head(msgspec.Struct, array_like=True, frozen=True):
@@ -239,7 +248,10 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """All that is kept of one event: its record, its body if it has one, the claims of what is pending."""
+    """All that is kept of one event: its record, its body if it has one, the claims of what is pending.
+
+    `held` has until when each delivery waits that is held back.
+    """
 
     seq: int
     head: Head
@@ -249,7 +261,8 @@ class Story:
     ends: Mapping[str, End]
     body: Body | None
     claims: Mapping[str, Claim]
-    nonce: int = 0
+    held: Mapping[str, datetime]
+    nonce: int
 
     def is_live(self, now_s: int) -> bool:
         """Whether its id is remembered: for its window, and in any case until its last delivery is settled."""
@@ -269,7 +282,7 @@ class Story:
         for lead in self.body.leads if self.body else ():
             for name, limited, _ in lead.deliveries:
                 if name not in told:
-                    told[name] = _pending(self.claims.get(name), bool(limited), lead.money)
+                    told[name] = _pending(self.claims.get(name), bool(limited), lead.money, self.held.get(name))
         return told
 
     def event_state(self) -> EventState:
@@ -281,7 +294,13 @@ class Story:
         head = self.head
         transaction = head.transaction if isinstance(head.transaction, str) else None
         return EventState(
-            head.event_id, head.event_name, head.source, self.accepted_at, transaction, destinations | self.states()
+            head.event_id,
+            head.event_name,
+            head.source,
+            self.accepted_at,
+            transaction,
+            destinations | self.states(),
+            EventKey(head.source, head.event_id, self.nonce),
         )
 
 
@@ -292,17 +311,21 @@ def _ended(end: End) -> DeliveryState:
     )
 
 
-def _pending(claim: Claim | None, limited: bool, money: tuple[str, Decimal] | None) -> DeliveryState:
+def _pending(
+    claim: Claim | None, limited: bool, money: tuple[str, Decimal] | None, held_until: datetime | None
+) -> DeliveryState:
     if claim is None:
-        return DeliveryState(Outcome.QUEUED, limited=limited, money=money)
+        return DeliveryState(Outcome.QUEUED, limited=limited, money=money, held_until=held_until)
     why = claim.why
     outcome = Outcome.RETRYING if why.reason else Outcome.QUEUED
-    return DeliveryState(outcome, why.reason, why.detail, claim.attempts, why.trace_id, limited, money=money)
+    return DeliveryState(
+        outcome, why.reason, why.detail, claim.attempts, why.trace_id, limited, money=money, held_until=held_until
+    )
 
 
 def story_of(row: Sequence[bytes | Sequence[bytes]]) -> Story:
-    """The event that a script told: number, event, body, [destination, claim, ...]."""
-    seq, event, body, claims = row
+    """The event that a script told: number, event, body, [destination, claim, ...], [destination, held until, ...]."""
+    seq, event, body, claims, held = row
     assert isinstance(seq, bytes) and isinstance(event, bytes) and isinstance(body, bytes)
     pending, _, accepted_us, nonce, until_s, head_size = _EVENT.unpack_from(event)
     head = _head.decode(event[_EVENT.size : _EVENT.size + head_size])
@@ -319,6 +342,11 @@ def story_of(row: Sequence[bytes | Sequence[bytes]]) -> Story:
             name.decode(): decode_claim(claim)
             for name, claim in zip(claims[::2], claims[1::2], strict=True)
             if isinstance(name, bytes) and isinstance(claim, bytes)
+        },
+        {
+            name.decode(): from_us(int(until))
+            for name, until in zip(held[::2], held[1::2], strict=True)
+            if isinstance(name, bytes) and isinstance(until, bytes)
         },
         nonce,
     )

@@ -29,6 +29,7 @@ from app.outbox.port import (
     Ledger,
     Memo,
     Note,
+    Touched,
 )
 from app.outbox.recount import Recount
 from app.outbox.redis import accept, book, boot, claims, contexts, ids, journal, memos
@@ -37,6 +38,7 @@ from app.outbox.redis.claims import Claims
 from app.outbox.redis.counts import ledger_of
 from app.outbox.redis.datakeys import RedisKeyBook
 from app.outbox.redis.gauges import backlog
+from app.outbox.redis.holds import Unhold, unhold
 from app.outbox.redis.link import META, Durability, Link
 from app.outbox.redis.lookout import Lookout
 from app.outbox.redis.nodes import nodes_of
@@ -293,6 +295,22 @@ class RedisStore:
         """See `Outbox.hasten`. The limit is shared by the partitions."""
         share = max(1, limit // self._link.partitions)
         return sum(await self._whole(self._link.everywhere("hasten", (destination, share), durable=True)))
+
+    async def release(self, events: Sequence[Any]) -> Sequence[Touched]:
+        """See `Outbox.release`."""
+        return await self._unhold([Unhold(event, is_cancel=False) for event in events])
+
+    async def cancel(self, events: Sequence[Any]) -> Sequence[Touched]:
+        """See `Outbox.cancel`."""
+        return await self._unhold([Unhold(event, is_cancel=True) for event in events])
+
+    async def _unhold(self, asked: Sequence[Unhold]) -> Sequence[Touched]:
+        self._link.promise()
+        touched = await self._whole(unhold(self._link, asked))
+        self._recall.unheld(asked)
+        self._room.forget()
+        self._lookout.wake({name for each in touched for name in each.changed})
+        return touched
 
     async def ledger(self) -> Ledger:
         """See `Outbox.ledger`."""

@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 from app.errors import Status, StoreMismatch, StoreUnavailable
 from app.logs import wide_event
 from app.outbox.redis import accept, claims, ids, memos
+from app.outbox.redis.holds import unhold
 from app.outbox.redis.link import META, Durability, Link, tag, talking, unavailable
 from app.outbox.redis.recall import Recall
 from app.outbox.vault import Vault
@@ -137,6 +138,8 @@ class Watch:
                 if isinstance(answer, StoreUnavailable) or answer.status is Status.DUPLICATE:
                     continue
                 (restored if answer.status is Status.ACCEPTED else at_risk).append(each.event_id)
+        # Before the endings: what was released and arrived is looked for where it waited then.
+        await unhold(self._link, self._recall.unholds(partitions, self._link.partitions))
         settled = 0
         for start in range(0, len(endings), AT_ONCE):
             effects = await claims.settle(self._link, endings[start : start + AT_ONCE])

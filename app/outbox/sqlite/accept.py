@@ -22,7 +22,7 @@ from app.outbox.room import Full
 from app.outbox.shares import queue_of
 from app.outbox.sqlite import proofs
 from app.outbox.sqlite.counts import Delta
-from app.outbox.sqlite.queues import Queues
+from app.outbox.sqlite.queues import HELD, Queues
 from app.outbox.sqlite.schema import OUTCOMES, STATE_PENDING, erased_id
 
 _EPOCH = from_epoch(0)
@@ -90,7 +90,14 @@ class Call:
 
 
 def state_of(
-    state: int, reason: str | None, detail: str | None, attempts: int, trace: str | None, limited: int, at: int | None
+    state: int,
+    reason: str | None,
+    detail: str | None,
+    attempts: int,
+    trace: str | None,
+    limited: int,
+    at: int | None,
+    held_until: int | None,
 ) -> DeliveryState:
     """The delivery state in one row of `deliveries`."""
     outcome = OUTCOMES.get(state) or (Outcome.RETRYING if reason else Outcome.QUEUED)
@@ -102,7 +109,15 @@ def state_of(
         trace,
         bool(limited),
         from_us(at) if at is not None else None,
+        held_until=from_us(held_until) if held_until is not None else None,
     )
+
+
+STATE_COLUMNS = f"""
+state, reason, detail, attempts, trace_id, limited, settled_at, CASE WHEN state = {STATE_PENDING} THEN
+  (SELECT deliveries.ready_at FROM queues WHERE id = deliveries.queue AND bulk = {HELD}) END
+"""  # noqa: S608
+"""What `state_of` takes."""
 
 
 class Acceptance:
@@ -221,7 +236,7 @@ class Acceptance:
         if not found:
             return
         for event, lane, *columns in self._connection.execute(
-            "SELECT event, lane, state, reason, detail, attempts, trace_id, limited, settled_at FROM deliveries "
+            f"SELECT event, lane, {STATE_COLUMNS} FROM deliveries "  # noqa: S608
             "WHERE event IN (SELECT value FROM json_each(?))",
             (orjson.dumps(list(found)).decode(),),
         ):
@@ -354,7 +369,7 @@ class Acceptance:
         budgets: dict[int, Budget] = {}
         self.warm.append((known.event, Warm(known.event_id, from_us(known.accepted_at), plan.event, budgets)))
         currency, amount = (money[0], str(money[1])) if money else (None, None)
-        queue = queue_of(known.source, known.event_name, is_bulk=plan.is_bulk)
+        queue = queue_of(known.source, known.event_name, is_bulk=plan.is_bulk, is_held=plan.is_held)
         for planned in plan.deliveries:
             lane = self._lanes[planned.destination]
             if lane not in lanes:
@@ -366,7 +381,7 @@ class Acceptance:
                     lane,
                     self._queues.number(self._connection, lane, queue),
                     STATE_PENDING,
-                    ready_at,
+                    ready_at if planned.held_until is None else to_us(planned.held_until),
                     planned.limited,
                     currency,
                     amount,
@@ -377,7 +392,7 @@ class Acceptance:
                     0,
                 )
             )
-            known.states[lane] = DeliveryState(Outcome.QUEUED, limited=planned.limited)
+            known.states[lane] = DeliveryState(Outcome.QUEUED, limited=planned.limited, held_until=planned.held_until)
             self.delta.queue(lane, money, len(item.body))
             self.woken.add(planned.destination)
 

@@ -91,8 +91,20 @@ def claim(
             unsure_since=None if unsure_since is None else from_us(unsure_since),
             unknown_answers=unknown_answers,
             claimed_until=claimed_until,
+            is_held=queues.is_held(queue),
         )
-        for _, event, attempts, unsure_since, limited, window_until, pair_until, repeat_for, unknown_answers in rows
+        for (
+            _,
+            event,
+            attempts,
+            unsure_since,
+            limited,
+            window_until,
+            pair_until,
+            repeat_for,
+            unknown_answers,
+            queue,
+        ) in rows
     ]
 
 

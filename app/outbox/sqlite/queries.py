@@ -6,6 +6,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -13,7 +14,8 @@ import orjson
 
 from app.errors import Outcome, Reason
 from app.outbox.port import PENDING, Backlog, DeliveryState, EventPage, EventState
-from app.outbox.sqlite.accept import from_us, state_of
+from app.outbox.sqlite.accept import STATE_COLUMNS, from_us, state_of
+from app.outbox.sqlite.queues import HELD
 
 
 def backlog(connection: sqlite3.Connection, lanes: Mapping[str, int], now: int) -> Mapping[str, Backlog]:
@@ -25,16 +27,17 @@ def backlog(connection: sqlite3.Connection, lanes: Mapping[str, int], now: int) 
             "SELECT coalesce(sum(deliveries), 0) FROM counts WHERE lane = ? AND state = ?", (lane, PENDING)
         ).fetchone()
         (ready,) = connection.execute(
-            "SELECT count(*) FROM deliveries WHERE queue IN (SELECT id FROM queues WHERE lane = ?) AND state = 0 "
-            "AND ready_at <= ?",
-            (lane, now),
+            "SELECT count(*) FROM deliveries WHERE queue IN (SELECT id FROM queues WHERE lane = ? AND bulk != ?) "
+            "AND state = 0 AND ready_at <= ?",
+            (lane, HELD, now),
         ).fetchone()
-        oldest = connection.execute(
-            "SELECT accepted_at FROM events WHERE id = "
-            "(SELECT min(event) FROM deliveries WHERE lane = ? AND state = 0)",
-            (lane,),
+        (held,) = connection.execute(
+            "SELECT count(*) FROM deliveries WHERE queue IN (SELECT id FROM queues WHERE lane = ? AND bulk = ?) "
+            "AND state = 0",
+            (lane, HELD),
         ).fetchone()
-        found[name] = Backlog(ready, pending - ready, from_us(oldest[0]) if oldest else None)
+        oldest = _oldest(connection, lane, is_some_held=held > 0) if pending > held else None
+        found[name] = Backlog(ready, pending - held - ready, oldest, held)
     connection.execute("COMMIT")
     return found
 
@@ -44,6 +47,17 @@ MOST = 100
 """How many events of one id, or of one transaction, are told."""
 SKEW_US = 60_000_000
 """How far events may stand out of the order they were accepted in."""
+
+
+def _oldest(connection: sqlite3.Connection, lane: int, *, is_some_held: bool) -> datetime | None:
+    """When the oldest of a lane that is not held back was accepted. What is held and older is passed over."""
+    not_held = f"AND queue NOT IN (SELECT id FROM queues WHERE bulk = {HELD})" if is_some_held else ""  # noqa: S608
+    row = connection.execute(
+        "SELECT accepted_at FROM events WHERE id = (SELECT event FROM deliveries INDEXED BY deliveries_waiting "  # noqa: S608
+        f"WHERE lane = ? AND state = 0 {not_held} ORDER BY event LIMIT 1)",
+        (lane,),
+    ).fetchone()
+    return from_us(row[0]) if row else None
 
 
 def events(
@@ -135,13 +149,13 @@ def _states(
         for event, *_, verdicts in rows
     }
     for event, lane, currency, amount, *columns in connection.execute(
-        "SELECT event, lane, currency, amount, state, reason, detail, attempts, trace_id, limited, settled_at "
-        "FROM deliveries WHERE event IN (SELECT value FROM json_each(?))",
+        f"SELECT event, lane, currency, amount, {STATE_COLUMNS} FROM deliveries "  # noqa: S608
+        "WHERE event IN (SELECT value FROM json_each(?))",
         (orjson.dumps(list(told)).decode(),),
     ):
         money = (currency, Decimal(amount)) if currency is not None else None
         told[event][names[lane]] = replace(state_of(*columns), money=money)
     return [
-        EventState(event_id, event_name, of, from_us(accepted_at), txn, told[event])
+        EventState(event_id, event_name, of, from_us(accepted_at), txn, told[event], event)
         for event, of, event_name, event_id, txn, accepted_at, _ in rows
     ]

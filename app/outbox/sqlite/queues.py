@@ -12,6 +12,9 @@ import orjson
 
 from app.outbox.shares import Choice, Group, Queue, divide, split_ends
 
+BULK, HELD = 1, 2
+"""What the column `bulk` says of a queue; 0 is live."""
+
 _FIRST = """
 SELECT q.id, (SELECT ready_at FROM deliveries WHERE queue = q.id AND state = 0 ORDER BY ready_at LIMIT 1) AS first
 FROM queues AS q WHERE q.lane = ?1 AND q.event_name NOT IN (SELECT value FROM json_each(?2))
@@ -19,7 +22,7 @@ FROM queues AS q WHERE q.lane = ?1 AND q.event_name NOT IN (SELECT value FROM js
 _READY_COLUMNS = """
 SELECT ready_at, event, attempts + (token IS NOT NULL),
   CASE WHEN token IS NULL THEN unsure_since ELSE coalesce(unsure_since, claimed_at) END,
-  limited, window_until, pair_until, repeat_for, unknown_answers
+  limited, window_until, pair_until, repeat_for, unknown_answers, queue
 FROM deliveries WHERE queue = ? AND state = 0 AND ready_at <= ?
 """
 # A token that is still there belongs to a claim that nobody ended: its attempt counts, and its end is unknown.
@@ -30,7 +33,7 @@ class Queues:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._kept: dict[tuple[int, Queue], int] = {
-            (lane, Queue(source, event_name, bool(bulk))): number
+            (lane, Queue(source, event_name, bulk == BULK, bulk == HELD)): number
             for number, lane, source, event_name, bulk in connection.execute(
                 "SELECT id, lane, source, event_name, bulk FROM queues"
             )
@@ -46,7 +49,7 @@ class Queues:
             known = self._staged[key] = int(
                 connection.execute(
                     "INSERT INTO queues (lane, source, event_name, bulk) VALUES (?, ?, ?, ?) RETURNING id",
-                    (lane, queue.source, queue.event_name, queue.is_bulk),
+                    (lane, queue.source, queue.event_name, HELD if queue.is_held else int(queue.is_bulk)),
                 ).fetchone()[0]
             )
             self._names[known] = key
@@ -56,6 +59,15 @@ class Queues:
         """The queue in which the deliveries of queue `number` wait as bulk."""
         lane, queue = self._names[number]
         return self.number(connection, lane, Queue(queue.source, queue.event_name, is_bulk=True))
+
+    def live_twin(self, connection: sqlite3.Connection, number: int) -> int:
+        """The queue in which the deliveries of queue `number` wait once they are released."""
+        lane, queue = self._names[number]
+        return self.number(connection, lane, Queue(queue.source, queue.event_name))
+
+    def is_held(self, number: int) -> bool:
+        """Whether what waits in a queue is held back."""
+        return self._names[number][1].is_held
 
     def group(self, number: int) -> Group:
         """Whose share of a claim a queue draws on."""

@@ -2,7 +2,8 @@
 
     meta          name -> value: schema version, kept secrets, wrapped data keys
     lanes         id <-> destination name, so that a row holds a small integer
-    queues        id <-> (lane, source, event name, bulk): where the deliveries of a lane wait, each in its own order
+    queues        id <-> (lane, source, event name, bulk: 0 live, 1 bulk, 2 held): where the deliveries of a lane
+                  wait, each in its own order
     events        one row per accepted event: its id, its transaction, what ingest decided where it was not queued, and
                   marks of its persons (`app.outbox.persons`), end to end; NULL in a row that is older than they are
     bodies        the hashed event (msgpack), perhaps sealed, gone with its last pending or dead delivery

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from app.dedup.port import IdKey, KeptContext, MintedId
 from app.errors import Outcome, StoreFull, StoreMismatch, StoreUnavailable
@@ -31,6 +31,7 @@ from app.outbox.port import (
     Ledger,
     Memo,
     Note,
+    Touched,
 )
 from app.outbox.recount import Recount
 from app.outbox.room import NO_LIMITS, Full, Limits, Waiting
@@ -40,6 +41,7 @@ from app.outbox.sqlite.accept import Acceptance, Call, Prepared, Warm, from_us, 
 from app.outbox.sqlite.counts import Counts, Delta
 from app.outbox.sqlite.datakeys import SqliteKeyBook
 from app.outbox.sqlite.files import FileLock, is_disk_low, is_same_file, refuse_network_file_system
+from app.outbox.sqlite.holds import Unhold, unhold
 from app.outbox.sqlite.minting import find, mint
 from app.outbox.sqlite.queues import Queues, next_ready
 from app.outbox.sqlite.recount import recount
@@ -380,6 +382,28 @@ class SqliteStore:
     def _hasten(self, connection: sqlite3.Connection, calls: Sequence[tuple[int, int]]) -> Answers[int]:
         now = to_us(self._now())
         return [claims.hasten(connection, lane, limit, now) for lane, limit in calls], None
+
+    async def release(self, events: Sequence[Any]) -> Sequence[Touched]:
+        """See `Outbox.release`."""
+        return await self._writer.do(self._unhold, Unhold(events, is_cancel=False), len(events))
+
+    async def cancel(self, events: Sequence[Any]) -> Sequence[Touched]:
+        """See `Outbox.cancel`."""
+        return await self._writer.do(self._unhold, Unhold(events, is_cancel=True), len(events))
+
+    def _unhold(self, connection: sqlite3.Connection, calls: Sequence[Unhold]) -> Answers[Sequence[Touched]]:
+        delta = Delta()
+        now = to_us(self._now())
+        done = [unhold(connection, call, self._queues, self._names, now, delta) for call in calls]
+        self._counts.write(connection, delta)
+
+        def after() -> None:
+            for touched, gone in done:
+                for event in gone:
+                    self._warm.pop(event, None)
+                self._wake({name for each in touched for name in each.changed})
+
+        return [touched for touched, _ in done], after
 
     async def ledger(self) -> Ledger:
         """See `Outbox.ledger`. What was asked of the store before is in it."""

@@ -1,11 +1,11 @@
 -- Takes plans whose ids are resolved: {{field, head, event, lead, accepted, until, nonce, queue, is other id, sends
 -- conflicts, reserved, {dest...}, currency, units, millionths, name's mark, transaction's mark, proof's list, proof,
--- its end}...}.
+-- its end, {microseconds from acceptance for which each destination is held...}}...}.
 -- Answers {code, story of the event that is there or nothing, {dest, state...} of one the journal forgot} for each.
 local NEW, MORE, DUPLICATE, CONFLICT, FOREIGN, LATE = 1, 2, 3, 4, 5, 6
 local FIELD, HEAD, BASKET, LEAD, ACCEPTED, UNTIL, NONCE, QUEUE, IS_OTHER, SENDS, RESERVED, DESTS = 1, 2, 3, 4, 5, 6, 7, 8,
   9, 10, 11, 12
-local CURRENCY, UNITS, MILLIONTHS, NAME, TXN, PROOFS, PROOF, PROOF_END = 13, 14, 15, 16, 17, 18, 19, 20
+local CURRENCY, UNITS, MILLIONTHS, NAME, TXN, PROOFS, PROOF, PROOF_END, HELD = 13, 14, 15, 16, 17, 18, 19, 20, 21
 local RESERVED_FOR = 30
 
 local ready = {}
@@ -15,8 +15,9 @@ local first = last
 -- Queue a plan's event where `skip` does not say that it was queued before; returns for how many destinations.
 local function queue(seq, plan, size, skip, is_old)
   local fresh = 0
-  for _, dest in ipairs(plan[DESTS]) do
+  for position, dest in ipairs(plan[DESTS]) do
     if not skip[dest] then
+      local held = plan[HELD][position]
       skip[dest] = true
       fresh = fresh + 1
       local name = dest .. '\t' .. plan[QUEUE]
@@ -26,13 +27,13 @@ local function queue(seq, plan, size, skip, is_old)
         ready[name] = words
         redis.call('SADD', QUEUES .. dest, plan[QUEUE])
       end
-      if is_old then
+      if is_old and not held then
         -- It is older than the instant it is ready at tells.
         redis.call('HSET', CLAIMS .. dest, seq, UNTRIED)
         lower_oldest(dest, tonumber(seq))
       end
       -- A gateway whose clock is ahead must not make its events wait until ours is there.
-      words[#words + 1] = text(math.min(plan[ACCEPTED], now))
+      words[#words + 1] = text(math.min(plan[ACCEPTED], now) + (held or 0))
       words[#words + 1] = seq
       count(dest, 'q', 1, plan[CURRENCY], plan[UNITS], plan[MILLIONTHS], 0)
       count(dest, PENDING, 1, plan[CURRENCY], plan[UNITS], plan[MILLIONTHS], size)

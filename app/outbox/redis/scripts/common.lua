@@ -130,28 +130,54 @@ local function leads_of(body)
   return {cmsgpack.unpack(string.sub(body, BODY_SIZE + size + 1))}
 end
 
--- What is kept of an event, to be read by `records.py`: number, event, body, {dest, claim...} of what is pending.
+-- The head of an event: source, event name, event id, transaction, occurrence come first.
+local function head_of(event)
+  local _, _, _, _, _, size = struct.unpack(EVENT_HEADER, event)
+  return cmsgpack.unpack(string.sub(event, EVENT_SIZE + 1, EVENT_SIZE + size))
+end
+
+-- The queue in which a delivery of an event of this head is held, and until when; nothing where it is not.
+local function held_in(dest, head, seq)
+  for _, name in ipairs({head[2], 'custom'}) do
+    local queue = 'held\t' .. name .. '\t' .. head[1]
+    local score = redis.call('ZSCORE', READY .. dest .. '\t' .. queue, seq)
+    if score then
+      return queue, tonumber(score)
+    end
+  end
+end
+
+-- What is kept of an event, to be read by `records.py`: number, event, body, {dest, claim...} of what is pending, and
+-- {dest, instant...} of what of it is held.
 local function story(seq)
   local event = event_of(seq)
   local pending, _, _, _, _, head_size = struct.unpack(EVENT_HEADER, event)
   if pending == 0 then
-    return {seq, event, '', {}}
+    return {seq, event, '', {}, {}}
   end
-  local body, ended, claims = body_of(seq), {}, {}
+  local body, ended, claims, held = body_of(seq), {}, {}, {}
+  local head = head_of(event)
   for _, delivery in ipairs(ends_of(event, head_size)) do
     ended[delivery[4]] = true
   end
   for _, lead in ipairs(leads_of(body)) do
     for _, planned in ipairs(lead[5]) do
-      local claim = not ended[planned[1]] and redis.call('HGET', CLAIMS .. planned[1], seq)
-      if claim then
-        ended[planned[1]] = true
-        table.insert(claims, planned[1])
-        table.insert(claims, claim)
+      local dest = planned[1]
+      if not ended[dest] then
+        ended[dest] = true
+        local claim, _, score = redis.call('HGET', CLAIMS .. dest, seq), held_in(dest, head, seq)
+        if claim then
+          table.insert(claims, dest)
+          table.insert(claims, claim)
+        end
+        if score then
+          table.insert(held, dest)
+          table.insert(held, text(score))
+        end
       end
     end
   end
-  return {seq, event, body, claims}
+  return {seq, event, body, claims, held}
 end
 
 -- The queue a pending delivery waits in, and the instant it is ready at.
@@ -198,7 +224,8 @@ local function groups_of(dest, paused)
   for _, queue in ipairs(redis.call('SMEMBERS', QUEUES .. dest)) do
     local kind, name, source = string.match(queue, '^(%a+)\t([^\t]*)\t(.*)$')
     if not left_out[name] then
-      local group = kind .. '\t' .. source
+      -- What is held and yet ready has had its time: it goes with the live ones.
+      local group = (kind == 'held' and 'live' or kind) .. '\t' .. source
       groups[group] = groups[group] or {}
       table.insert(groups[group], queue)
     end

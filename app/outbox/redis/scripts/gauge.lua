@@ -1,4 +1,5 @@
--- Counts what waits: {dest...}. Answers ready, all, oldest accepted or empty, 1 where that is not found yet, of each.
+-- Counts what waits: {dest...}. Answers ready, all, oldest accepted or empty, 1 where that is not found yet, and how many
+-- more are held, of each. What is held is none of the others: it has no claim before its time is over or it is released.
 --
 -- Numbers follow acceptance. So the oldest is the first number of the one that is ready first in any queue, or one
 -- below it that was tried and waits longer: the first that has a claim. How far none has is kept, so that whoever asks
@@ -33,12 +34,15 @@ end
 
 local answer = {}
 for _, dest in ipairs(input) do
-  local ready_now, all, oldest, is_open = 0, 0, '', 0
+  local ready_now, all, oldest, is_open, held = 0, 0, '', 0, 0
   local first = math.huge
   for _, queue in ipairs(redis.call('SMEMBERS', QUEUES .. dest)) do
     local ready = READY .. dest .. '\t' .. queue
-    local head = redis.call('ZRANGE', ready, 0, 0)[1]
-    if head then
+    local is_held = string.sub(queue, 1, 5) == 'held\t'
+    local head = not is_held and redis.call('ZRANGE', ready, 0, 0)[1]
+    if is_held then
+      held = held + redis.call('ZCARD', ready)
+    elseif head then
       first = math.min(first, tonumber(head))
       all = all + redis.call('ZCARD', ready)
       ready_now = ready_now + redis.call('ZCOUNT', ready, '-inf', text(now))
@@ -57,5 +61,6 @@ for _, dest in ipairs(input) do
   table.insert(answer, all)
   table.insert(answer, oldest)
   table.insert(answer, is_open)
+  table.insert(answer, held)
 end
 return answer
