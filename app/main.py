@@ -26,6 +26,7 @@ from app.api import (
     contexts,
     dead_letters,
     destinations,
+    erasures,
     event_ids,
     events,
     explain,
@@ -43,6 +44,7 @@ from app.api.connection import BoundedProtocol
 from app.api.guards import Guard, KeyRing
 from app.api.health import Health
 from app.config import Role, Settings
+from app.erasing import Erasing
 from app.errors import ConveyError
 from app.logs import configure, wide_event
 from app.metrics import Metrics
@@ -85,6 +87,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.tally_store = runtime.store.tallies
     app.state.platforms = {lane.name: lane.type for lane in runtime.settings.destinations}
     app.state.withdrawals = runtime.withdrawals
+    app.state.erasing = Erasing(runtime.store, runtime.withdrawals, runtime.asked_later, runtime.now)
     app.state.longest_send = max(lane.tuning.timeout for lane in runtime.settings.destinations)
     app.state.memos = runtime.store
     app.state.asked_later = runtime.asked_later
@@ -113,6 +116,7 @@ def create_app(runtime: Runtime) -> FastAPI:
             match_keys,
             rejects,
             privacy,
+            erasures,
             proofs,
             health,
         )
@@ -136,7 +140,17 @@ def _describe(app: FastAPI) -> dict[str, Any]:
         _, extra = models_json_schema(
             [
                 (model, "validation")
-                for module in (events, orders, event_ids, contexts, receipts, destinations, dead_letters, privacy)
+                for module in (
+                    events,
+                    orders,
+                    event_ids,
+                    contexts,
+                    receipts,
+                    destinations,
+                    dead_letters,
+                    privacy,
+                    erasures,
+                )
                 for model in module.MODELS
             ],
             ref_template="#/components/schemas/{model}",

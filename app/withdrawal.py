@@ -54,6 +54,11 @@ def names_of(key: str, destinations: Collection[str]) -> list[str]:
     return [key, *(f"{key}:{destination}" for destination in destinations)]
 
 
+def erasure_of(key: str) -> str:
+    """What the erasure of a person is kept under, beside a withdrawal for every destination."""
+    return f"{key}!"
+
+
 def person_keys(source: str, identity: HashedIdentity, secret: bytes) -> tuple[bytes, ...]:
     """The keys of the person an identity is, for one source: 12 bytes each; none where nobody is named.
 
@@ -87,8 +92,17 @@ def is_withdrawn(
 
     It does unless the event says that its consent was collected later.
     """
+    return _stands(event, (name for key in keys for name in names_of(key, (destination,))), withdrawals)
+
+
+def is_erased(event: HashedEvent, keys: Collection[str], withdrawals: Mapping[str, datetime]) -> bool:
+    """Whether the person with these keys was erased, and has not consented anew since."""
+    return _stands(event, map(erasure_of, keys), withdrawals)
+
+
+def _stands(event: HashedEvent, names: Iterable[str], withdrawals: Mapping[str, datetime]) -> bool:
     collected_at = event.consent.collected_at
-    found = (withdrawals.get(name) for key in keys for name in names_of(key, (destination,)))
+    found = (withdrawals.get(name) for name in names)
     return any(at is not None and (collected_at is None or collected_at <= at) for at in found)
 
 
@@ -99,10 +113,11 @@ def denied(plan: Plan, keys: Collection[str], withdrawals: Mapping[str, datetime
     }
     if not refused:
         return plan
-    verdict = Verdict(Outcome.DENIED, Reason.CONSENT_WITHDRAWN, Code.CONSENT_WITHDRAWN)
+    code = Code.SUBJECT_ERASED if is_erased(plan.event, keys, withdrawals) else Code.CONSENT_WITHDRAWN
+    verdict = Verdict(Outcome.DENIED, Reason.CONSENT_WITHDRAWN, code)
     proof = plan.proof
     if proof is not None:
-        proven = ProvenDecision(Outcome.DENIED, Reason.CONSENT_WITHDRAWN, Code.CONSENT_WITHDRAWN, False)
+        proven = ProvenDecision(Outcome.DENIED, Reason.CONSENT_WITHDRAWN, code, False)
         proof = structs.replace(proof, decisions={**proof.decisions, **dict.fromkeys(refused, proven)})
     return replace(
         plan,
@@ -115,9 +130,15 @@ def denied(plan: Plan, keys: Collection[str], withdrawals: Mapping[str, datetime
 def ended(
     deliveries: Sequence[Delivery], keys: Sequence[Collection[str]], withdrawals: Mapping[str, datetime]
 ) -> list[Settlement]:
-    """The ends of those deliveries whose person took consent back since it was collected."""
+    """The ends of those deliveries whose person took consent back, or was erased, since it was collected."""
     return [
-        Settlement(delivery, Outcome.WITHDRAWN, Reason.CONSENT_WITHDRAWN, attempted=False)
+        Settlement(delivery, *_end(delivery, person, withdrawals), attempted=False)
         for delivery, person in zip(deliveries, keys, strict=True)
         if is_withdrawn(delivery.event, delivery.destination, person, withdrawals)
     ]
+
+
+def _end(delivery: Delivery, keys: Collection[str], withdrawals: Mapping[str, datetime]) -> tuple[Outcome, Reason]:
+    if is_erased(delivery.event, keys, withdrawals):
+        return Outcome.ERASED, Reason.ERASURE_REQUEST
+    return Outcome.WITHDRAWN, Reason.CONSENT_WITHDRAWN

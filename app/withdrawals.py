@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from app.model import Delivery, HashedEvent, HashedIdentity, Plan, Settlement
+from app.outbox.persons import Wanted, marks_of
 from app.outbox.port import Memo, Memos
 from app.withdrawal import (
     BOOK,
@@ -14,11 +16,21 @@ from app.withdrawal import (
     denied,
     encode_instant,
     ended,
+    erasure_of,
     keys_of,
     mark_of,
     names_of,
     person_keys,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A withdrawal that is kept: for one destination or, where that is None, for all."""
+
+    destination: str | None
+    is_erasure: bool
+    at: datetime
 
 
 class Withdrawals:
@@ -28,8 +40,18 @@ class Withdrawals:
         self._memos = memos
         self._secret = secret
 
-    async def keep(self, source: str, identity: HashedIdentity, destinations: Sequence[str], now: datetime) -> int:
+    async def keep(
+        self,
+        source: str,
+        identity: HashedIdentity,
+        destinations: Sequence[str],
+        now: datetime,
+        *,
+        is_erasure: bool = False,
+    ) -> int:
         """Keep a withdrawal durably, made now, for these destinations, or for all when none is named.
+
+        An erasure is one for all, which says that it is more.
 
         Returns how many keys of the person it goes by; zero when the identity names nobody, and then nothing is kept.
         From the moment this returns no request is begun, by any process, that holds an event it stands against.
@@ -38,6 +60,8 @@ class Withdrawals:
         """
         keys = [key.hex() for key in person_keys(source, identity, self._secret)]
         names = [name for key in keys for name in (names_of(key, destinations)[1:] if destinations else [key])]
+        if is_erasure:
+            names += [erasure_of(key) for key in keys]
         value, until = encode_instant(now), now + KEPT_FOR
         names += [mark_of(key) for key in keys]
         if names:
@@ -66,6 +90,31 @@ class Withdrawals:
         keys, found = await self._of([delivery.event for delivery in deliveries], destinations)
         return ended(deliveries, keys, found) if found else ()
 
+    def wanted(self, source: str, identity: HashedIdentity) -> Wanted:
+        """Whose events a scan looks for, to find all of this person's."""
+        keys = frozenset(person_keys(source, identity, self._secret))
+
+        def fits(event: HashedEvent) -> bool:
+            return not keys.isdisjoint(person_keys(event.source, event.identity, self._secret))
+
+        return Wanted(source, marks_of(sorted(keys)), fits)
+
+    async def standing(self, source: str, identity: HashedIdentity, destinations: Sequence[str]) -> Sequence[Standing]:
+        """What is kept of a person's withdrawals for all destinations, or for any of these; erasures among them.
+
+        Raises: StoreUnavailable.
+        """
+        keys = [key.hex() for key in person_keys(source, identity, self._secret)]
+        whose: dict[str, tuple[str | None, bool]] = dict.fromkeys(keys, (None, False))
+        whose |= {erasure_of(key): (None, True) for key in keys}
+        whose |= {name: (each, False) for each in destinations for key in keys for name in names_of(key, (each,))[1:]}
+        kept = await self._memos.memos(BOOK, whose) if whose else {}
+        found = {Standing(*whose[name], decode_instant(value)) for name, value in kept.items()}
+        erased = {each.at for each in found if each.is_erasure}
+        # What an erasure keeps as a withdrawal is a part of it.
+        told = [each for each in found if each.is_erasure or each.destination is not None or each.at not in erased]
+        return sorted(told, key=lambda each: (each.at, each.destination or ""))
+
     async def _of(
         self, events: Iterable[HashedEvent], destinations: Collection[str]
     ) -> tuple[list[tuple[str, ...]], Mapping[str, datetime]]:
@@ -76,5 +125,6 @@ class Withdrawals:
         if not marked:
             return keys, {}
         names = {name for mark in marked for name in names_of(marks[mark], destinations)}
+        names |= {erasure_of(marks[mark]) for mark in marked}
         kept = await self._memos.memos(BOOK, names)
         return keys, {name: decode_instant(value) for name, value in kept.items()}

@@ -222,7 +222,7 @@ async def get_event(
     found = next((state for state in states if event_name in {None, state.event_name}), None)
     if found is None:
         raise Problem("not_found", "no event of this id is known, or it is older than the journal's retention")
-    (told,) = await _told_of(request, [found])
+    (told,) = await told_of(request, [found])
     return json_response(told)
 
 
@@ -241,7 +241,7 @@ async def find_events(
     principal = _reader(request, source)
     journal: Journal = request.app.state.journal
     found = await journal.transaction(transaction_id, source or principal.source)
-    return json_response({"events": await _told_of(request, found)})
+    return json_response({"events": await told_of(request, found)})
 
 
 def _reader(request: Request, source: str | None) -> Principal:
@@ -255,7 +255,7 @@ def _reader(request: Request, source: str | None) -> Principal:
     return principal
 
 
-async def _told_of(request: Request, states: Sequence[EventState]) -> list[dict[str, Any]]:
+async def told_of(request: Request, states: Sequence[EventState]) -> list[dict[str, Any]]:
     """What is told of events of one source, with what its pages reported."""
     pairs: PairStore = request.app.state.pairs
     sides = await pairs.sides(states[0].source, [state.event_id for state in states]) if states else {}

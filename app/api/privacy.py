@@ -81,11 +81,7 @@ async def withdraw(request: Request) -> Response:
         for position, name in enumerate(asked.destinations or ())
         if name not in known
     ]
-    identity, told = _identity(asked.user, policy, now)
-    if not any(form in identity.digests for form in PERSON_FORMS):
-        faults += told or [Fault("/user", "missing", "must name the person by email, phone or external_id")]
-    if faults:
-        raise Problem("invalid_parameter", "see errors", errors=faults)
+    identity, told = named(asked.user, policy, now, faults)
     withdrawals: Withdrawals = request.app.state.withdrawals
     await withdrawals.keep(principal.source, identity, asked.destinations or (), now)
     done: datetime = request.app.state.now()
@@ -100,13 +96,24 @@ async def withdraw(request: Request) -> Response:
     )
 
 
-def _identity(person: Person, policy: SourcePolicy, now: datetime) -> tuple[HashedIdentity, list[Fault]]:
-    """The person's digests, and what is wrong with identifiers that are none."""
+def named(
+    person: Person, policy: SourcePolicy, now: datetime, faults: Sequence[Fault] = ()
+) -> tuple[HashedIdentity, list[Fault]]:
+    """The person's digests, and what is wrong with identifiers that are none. `faults` are what else is wrong.
+
+    Raises: Problem 400 where there are faults, or nobody is named.
+    """
     user = UserData.model_validate(person.model_dump(exclude_none=True))
     identity, warnings = hash_identity(
         user, options=policy.hashing, forms=frozenset(PERSON_FORMS), event_time=now, today=now.date()
     )
-    return identity, [Fault(warn.pointer, warn.code, warn.detail) for warn in warnings]
+    told = [Fault(warn.pointer, warn.code, warn.detail) for warn in warnings]
+    if not any(form in identity.digests for form in PERSON_FORMS):
+        nobody = Fault("/user", "missing", "must name the person by email, phone or external_id")
+        faults = [*faults, *(told or [nobody])]
+    if faults:
+        raise Problem("invalid_parameter", "see errors", errors=list(faults))
+    return identity, told
 
 
 MODELS: Sequence[type[BaseModel]] = (WithdrawalRequest,)

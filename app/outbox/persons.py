@@ -52,6 +52,14 @@ class Trace:
     event: HashedEvent | None
     claimed: frozenset[str]
 
+    def has_come_to_rest(self, by: datetime) -> bool:
+        """Whether nothing of it waits, and what arrived had arrived by then; the store itself has the last word."""
+        return not any(
+            each.outcome in PENDING_OUTCOMES
+            or (each.outcome is Outcome.DELIVERED and each.settled_at is not None and each.settled_at > by)
+            for each in self.state.destinations.values()
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class TracePage:
@@ -74,8 +82,10 @@ class PersonStore(Protocol):
         Raises: ValueError when `after` is no place of this engine; StoreUnavailable.
         """
 
-    async def end(self, traces: Sequence[Trace]) -> Counter[tuple[str, Outcome]]:
+    async def end(self, traces: Sequence[Trace], marks: Collection[bytes]) -> Counter[tuple[str, Outcome]]:
         """End what is pending or dead of these events as ERASED, but what is claimed; one durable step for each.
+
+        A record that carries no marks gets these, so that it is found again when there is no body any more.
 
         Returns how many deliveries were ended, by destination and what they were: QUEUED for pending, or DEAD. Their
         counts and money move in the ledger. Bodies go with the last of an event's deliveries.

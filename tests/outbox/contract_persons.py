@@ -40,6 +40,7 @@ from tests.outbox.support import (
 
 JANE = (b"janemail-key", b"janetele-key")
 JOHN = (b"johnmail-key",)
+MARKS = marks_of(JANE)
 
 
 def order(number: str = "ORD-1", persons: Sequence[bytes] = JANE, **over: Any) -> Plan:
@@ -142,7 +143,7 @@ class Erasing(Bounded):
             retrying(claimed["purchase_ORD-1"], clock.now() + HOUR),
             retrying(claimed["purchase_ORD-3"], clock.now()),
         )
-        ended = await store.persons.end(await find(store))
+        ended = await store.persons.end(await find(store), MARKS)
         assert ended == Counter({("meta", Outcome.QUEUED): 1, ("tiktok", Outcome.QUEUED): 1, ("meta", Outcome.DEAD): 1})
         assert await counts(store) == {"queued": 3, "erased": 2, "pending": 1}
         assert await counts(store, "tiktok") == {"queued": 1, "erased": 1}
@@ -162,14 +163,14 @@ class Erasing(Bounded):
             assert {each.reason for each in trace.state.destinations.values() if each.outcome is Outcome.ERASED} == {
                 Reason.ERASURE_REQUEST
             }
-        assert not await store.persons.end(await find(store))
+        assert not await store.persons.end(await find(store), MARKS)
 
     async def test_what_is_in_flight_is_left_to_its_holder(self, store: Engine, clock: FrozenClock) -> None:
         await accept(store, order("ORD-1"))
         delivery = await claim(store)
         (trace,) = await find(store)
         assert trace.claimed == {"meta"}
-        assert await store.persons.end([trace]) == Counter({("tiktok", Outcome.QUEUED): 1})
+        assert await store.persons.end([trace], MARKS) == Counter({("tiktok", Outcome.QUEUED): 1})
         assert not await store.persons.forget([trace], clock.now())
         assert await settle(store, delivered(delivery, "trace-1")) == 1
         assert await counts(store) == {"queued": 1, "delivered": 1}
@@ -183,13 +184,13 @@ class Erasing(Bounded):
         clock.advance(LEASE + SECOND)
         (trace,) = await find(store)
         assert trace.claimed == frozenset()
-        assert await store.persons.end([trace]) == Counter({("meta", Outcome.QUEUED): 1})
+        assert await store.persons.end([trace], MARKS) == Counter({("meta", Outcome.QUEUED): 1})
 
     async def test_a_replayed_dead_letter_is_ended(self, store: Engine) -> None:
         await accept(store, order("ORD-1", destinations=("meta",)))
         await settle(store, dead(await claim(store)))
         await store.replay(await dead_letters(store, DeadFilter(), 10))
-        assert await store.persons.end(await find(store)) == Counter({("meta", Outcome.QUEUED): 1})
+        assert await store.persons.end(await find(store), MARKS) == Counter({("meta", Outcome.QUEUED): 1})
         assert await counts(store) == {"queued": 1, "erased": 1}
         assert (await store.recount()).differences == ()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from app.outbox.persons import marks_of
 from app.outbox.sqlite.store import SqliteStore
 from tests.factories import DESTINATIONS, FrozenClock
 from tests.outbox.contract_persons import JANE, JOHN, find, ids, order
@@ -42,6 +43,9 @@ async def test_a_file_from_before_persons_were_marked_is_found_by_its_bodies(tmp
     await store.accept([order("ORD-4"), order("ORD-2", JOHN, destinations=("google",))])
     # ORD-1 was delivered and has no body any more: nothing says whose it was.
     assert await ids(store) == ["purchase_ORD-3", "purchase_ORD-4"]
+    # What was found by its body is found again without it.
+    assert sum((await store.persons.end(await find(store), marks_of(JANE))).values()) == 4
+    assert await ids(store) == ["purchase_ORD-3", "purchase_ORD-4"]
     await store.close()
 
 
@@ -68,13 +72,17 @@ async def test_records_from_before_persons_were_marked_are_found_by_their_bodies
     # ORD-1 was delivered and has no body any more: nothing says whose it was.
     assert await ids(store) == ["purchase_ORD-3", "purchase_ORD-4"]
     assert len(await store.event("purchase_ORD-1")) == 1
+    # What was found by its body is found again without it.
+    assert sum((await store.persons.end(await find(store), marks_of(JANE))).values()) == 4
+    assert await ids(store) == ["purchase_ORD-3", "purchase_ORD-4"]
+    assert (await store.event("purchase_ORD-3"))[0].transaction == "ORD-3"
 
 
 async def test_a_scan_looks_through_every_partition(harness: WipedRedis, clock: FrozenClock) -> None:
     store = await harness.open(partitions=16)
     await store.accept([order(f"ORD-{number}") for number in range(60)])
     assert len(await ids(store)) == 60
-    assert sum((await store.persons.end(await find(store))).values()) == 120
+    assert sum((await store.persons.end(await find(store), marks_of(JANE))).values()) == 120
     assert +await store.persons.forget(await find(store), clock.now()) == Counter(events=60)
     assert await ids(store) == []
     assert (await store.recount()).differences == ()

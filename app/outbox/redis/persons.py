@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from app.errors import Outcome, Reason
-from app.outbox.persons import PENDING_OUTCOMES, Trace, TracePage, Wanted
+from app.outbox.persons import Trace, TracePage, Wanted
 from app.outbox.redis.link import Call, Link, encode
 from app.outbox.redis.places import blob, place_of, to_us
 from app.outbox.redis.proofs import RedisProofs
@@ -103,12 +103,13 @@ class RedisPersons:
                 traces.append(Trace(key, story.event_state(), event, frozenset(name.decode() for name in claimed)))
         return traces
 
-    async def end(self, traces: Sequence[Trace]) -> Counter[tuple[str, Outcome]]:
+    async def end(self, traces: Sequence[Trace], marks: Collection[bytes]) -> Counter[tuple[str, Outcome]]:
         """See `PersonStore.end`."""
+        carried = "".join(marks_text(marks))
         why = blob(encode_why(Reason.ERASURE_REQUEST, None, None))
         ended: Counter[tuple[str, Outcome]] = Counter()
         for partition, some in _some([(trace.key.partition, trace) for trace in traces]):
-            payload = encode((why, *((trace.key.seq, trace.key.nonce) for trace in some)))
+            payload = encode((why, carried, *((trace.key.seq, trace.key.nonce) for trace in some)))
             (told,) = await self._link.all([Call("erase", partition, payload)], durable=True)
             for name, was in zip(told[::2], told[1::2], strict=True):
                 ended[name.decode(), Outcome.DEAD if was else Outcome.QUEUED] += 1
@@ -116,7 +117,7 @@ class RedisPersons:
 
     async def forget(self, traces: Sequence[Trace], settled_by: datetime) -> Counter[str]:
         """See `PersonStore.forget`. The event itself goes last: what is cut short is found again."""
-        resting = [trace for trace in traces if _has_come_to_rest(trace, settled_by)]
+        resting = [trace for trace in traces if trace.has_come_to_rest(settled_by)]
         forgotten: Counter[str] = Counter()
         orders = {(each.state.source, each.state.transaction) for each in resting if each.state.transaction is not None}
         places = [place_of(source, transaction or "", self._link.partitions) for source, transaction in orders]
@@ -139,15 +140,6 @@ class RedisPersons:
         for trace in traces:
             gone += await self._proofs.forget(trace.state)
         return gone
-
-
-def _has_come_to_rest(trace: Trace, settled_by: datetime) -> bool:
-    """Whether its event is one that may be deleted, as far as the trace knows; `bury.lua` has the last word."""
-    return not any(
-        each.outcome in PENDING_OUTCOMES
-        or (each.outcome is Outcome.DELIVERED and each.settled_at is not None and each.settled_at > settled_by)
-        for each in trace.state.destinations.values()
-    )
 
 
 def _some(items: Sequence[tuple[int, Any]]) -> list[tuple[int, list[Any]]]:

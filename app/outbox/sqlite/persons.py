@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -24,6 +24,8 @@ from app.outbox.sqlite.writer import GROUP_WEIGHT, GroupWriter
 
 LOOK_AT = 10_000
 """How many rows one step looks at: some ten milliseconds beside the writer."""
+FOUND = 200
+"""After how many events found it ends sooner."""
 AT_ONCE = 100
 """Events ended or deleted in one transaction."""
 T = TypeVar("T")
@@ -77,9 +79,11 @@ class SqlitePersons:
             has_mark = "".join(f" OR instr(persons, ?{number})" for number in range(4, 4 + len(wanted.marks)))
             rows = connection.execute(
                 f"SELECT {EVENT_COLUMNS}, persons FROM events WHERE id > ?1 AND id <= ?2 AND source = ?3 "  # noqa: S608
-                f"AND ((persons IS NULL AND {_HAS_BODY}){has_mark}) ORDER BY id",
+                f"AND ((persons IS NULL AND {_HAS_BODY}){has_mark}) ORDER BY id LIMIT {FOUND}",
                 (start, end, wanted.source, *wanted.marks),
             ).fetchall()
+            if len(rows) == FOUND:
+                end = rows[-1][0]
             traces = [self._trace(connection, row[:-1], now) for row in rows]
         finally:
             connection.execute("COMMIT")
@@ -104,23 +108,27 @@ class SqlitePersons:
             frozenset(names[lane] for (lane,) in claimed),
         )
 
-    async def end(self, traces: Sequence[Trace]) -> Counter[tuple[str, Outcome]]:
+    async def end(self, traces: Sequence[Trace], marks: Collection[bytes]) -> Counter[tuple[str, Outcome]]:
         """See `PersonStore.end`."""
         ended: Counter[tuple[str, Outcome]] = Counter()
         for some in _some([trace.key for trace in traces]):
-            ended += await self._writer.do(self._end, some, GROUP_WEIGHT)
+            ended += await self._writer.do(self._end, (some, b"".join(marks)), GROUP_WEIGHT)
         return ended
 
     def _end(
-        self, connection: sqlite3.Connection, calls: Sequence[Sequence[int]]
+        self, connection: sqlite3.Connection, calls: Sequence[tuple[Sequence[int], bytes]]
     ) -> tuple[Sequence[Counter[tuple[str, Outcome]]], Callable[[], None]]:
         delta, now = Delta(), to_us(self._now())
         names = {number: name for name, number in self._lanes.items()}
         answers: list[Counter[tuple[str, Outcome]]] = []
         gone: list[int] = []
-        for events in calls:
+        for events, marks in calls:
             ended: Counter[tuple[str, Outcome]] = Counter()
             these = orjson.dumps(list(events)).decode()
+            connection.execute(
+                "UPDATE events SET persons = ? WHERE id IN (SELECT value FROM json_each(?)) AND persons IS NULL",
+                (marks, these),
+            )
             for was, condition in _STOPPABLE.items():
                 for lane, currency, amount, size in connection.execute(
                     f"UPDATE deliveries SET token = NULL, state = {_ERASED}, reason = ?1, detail = NULL, "  # noqa: S608

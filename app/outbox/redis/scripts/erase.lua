@@ -1,7 +1,8 @@
--- Ends as erased what is pending or dead of events, but what is being sent: {why, {seq, nonce}...}. Answers the
--- destination and the former state of each delivery in turn.
+-- Ends as erased what is pending or dead of events, but what is being sent: {why, marks for a head that has
+-- none, {seq, nonce}...}. Answers the destination and the former state of each delivery in turn.
 local ERASED = 5
-local why = input[1]
+local UNMARKED, MARKED = 0x96, 0x97 -- how a head of six fields begins, and one of seven
+local why, marks = input[1], input[2]
 local answer = {}
 allow_full()
 
@@ -57,11 +58,14 @@ local function erase(seq, event, body)
       ended(dest, PENDING, money[4], attempts)
     end
   end
-  change_event(seq, struct.pack(EVENT_HEADER, pending, dead, accepted, nonce, till, head_size)
-    .. string.sub(event, EVENT_SIZE + 1, EVENT_SIZE + head_size) .. table.concat(parts))
+  local head = string.sub(event, EVENT_SIZE + 1, EVENT_SIZE + head_size)
+  if string.byte(head) == UNMARKED then
+    head = string.char(MARKED) .. string.sub(head, 2) .. cmsgpack.pack(marks)
+  end
+  change_event(seq, struct.pack(EVENT_HEADER, pending, dead, accepted, nonce, till, #head) .. head .. table.concat(parts))
 end
 
-for position = 2, #input do
+for position = 3, #input do
   local seq = input[position][1]
   local event = event_of(seq)
   local body = event and body_of(seq)
