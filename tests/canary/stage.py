@@ -160,6 +160,8 @@ class Stage:
         )
         config = json.loads(self.gateway.config.read_text())
         self.gateway.config.write_text(json.dumps({**config, "logging": {"level": "debug"}}))
+        self.customer: Any = None
+        """The external id of somebody whose order was taken."""
         self.client = Client(self.gateway.url)
         self.scraper = Client(self.metrics_url)
 

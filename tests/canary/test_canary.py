@@ -68,6 +68,7 @@ def test_nothing_raw_is_written_down_whatever_happens_to_it(tmp_path: Path) -> N
         stage.gateway.start()
         stage.gateway.wait_settled()
         look(stage)
+        erase(stage)
         assert stage.gateway.stop() == 0
         outputs |= stage.files("after the end")
         outputs |= stage.client.answers | stage.scraper.answers
@@ -108,6 +109,7 @@ def accept(stage: Stage, flock: Flock) -> None:
         event = flock.event(user=flock.user(f"poison for {platform}"), transaction_id=f"POISON-{platform.upper()}-1")
         put(event, "custom_data.order_id", event["transaction_id"])
         taken.append((f"poison for {platform}", event))
+        stage.customer = event["user"]["external_id"]
     for number, some in enumerate(batches(taken)):
         results = stage.client.post(f"accepted events {number}", 202, *(event for _, event in some))
         wrong = [about for (about, _), result in zip(some, results, strict=True) if result["status"] == "invalid"]
@@ -188,6 +190,20 @@ def refuse(stage: Stage, flock: Flock) -> None:
     for name in ("since", "before", "cursor"):
         asked = {"since": "1790000000", name: flock.email(f"orders' {name}")}
         client.ask(f"no orders by {name}", 400, "GET", "/v1/transactions", params=asked)
+    for call, place in (("erasures", "continue_with"), ("access", "cursor")):
+        about, path = f"{call} of a person", f"/v1/privacy/{call}"
+        person = {"email": flock.email(about), "phone": flock.phone(about), "external_id": flock.word(about)}
+        asked: Any
+        for status, asked in (
+            (200, {"user": person}),
+            (400, {"user": person, place: flock.email(f"{about}, going on")}),
+            (400, {"user": person, "source": flock.email(f"{about}, source")}),
+            (400, {"user": {flock.email(f"{about}, field"): flock.word(f"{about}, value of a field")}}),
+            (400, {"user": {"email": flock.word(f"{about}, no address"), "phone": flock.word(f"{about}, no phone")}}),
+            (400, {"user": flock.email(f"{about}, no object")}),
+        ):
+            client.ask(about, status, "POST", path, source="admin", content=json.dumps(asked))
+        client.ask(f"no {about}", 403, "POST", path, content=json.dumps({"user": person}))
     bulk = {"bulk": flock.email("bulk")}
     client.ask("bulk or not", 400, "POST", "/v1/events", content=good, params=bulk)
     client.ask("check or not", 400, "GET", "/v1/ledger", params={"check": flock.email("check")})
@@ -262,6 +278,9 @@ def look(stage: Stage) -> None:
     told = stage.client.ask("dead letters", 200, "GET", "/v1/dead-letters", source="admin", params=params).json()
     assert len(told["dead_letters"]) == sum(account["dead"] for account in ledger.values())
     dry = json.dumps({"all": True, "dry_run": True})
+    shown = json.dumps({"user": {"external_id": stage.customer}})
+    of_person = stage.client.ask("a person", 200, "POST", "/v1/privacy/access", source="admin", content=shown)
+    assert of_person.json()["events"], "nobody was found"
     stage.client.ask("a dry replay", 200, "POST", "/v1/dead-letters/replay", source="admin", content=dry)
     proofs = stage.client.ask("consent proofs", 200, "GET", "/v1/audit/consent", source="admin", params={"source": "*"})
     assert proofs.text.count('"decided_at"') > 10
@@ -273,6 +292,19 @@ def look(stage: Stage) -> None:
     for path in ("/livez", "/readyz", "/docs", "/openapi.json"):
         stage.client.ask(path, 200, "GET", path, source=None)
     stage.scrape()
+
+
+def erase(stage: Stage) -> None:
+    """Have somebody forgotten whose order was delivered here and refused there."""
+    about, path = "a person erased", "/v1/privacy/erasures"
+    body: dict[str, Any] = {"user": {"external_id": stage.customer}}
+    first = stage.client.ask(about, 200, "POST", path, source="admin", content=json.dumps(body)).json()
+    assert first["delivered"]
+    assert first["ended"]
+    body["continue_with"] = first["continue_with"]
+    last = stage.client.ask(about, 200, "POST", path, source="admin", content=json.dumps(body)).json()
+    assert last["complete"]
+    assert last["deleted"]["events"] == 1
 
 
 async def replay(database: Path) -> int:
