@@ -30,8 +30,6 @@ from app.withdrawals import Withdrawals
 
 log = logging.getLogger("convey.privacy")
 router = APIRouter(tags=["privacy"])
-MOST_KEYS = 100
-"""Of the identifiers of one request, in all their forms: every record is compared with each."""
 LONGEST_PLACE = 512
 
 
@@ -212,7 +210,6 @@ async def show(request: Request) -> Response:
     """
     asked, principal, policy, identity, told = await _asked(request, AccessRequest)
     erasing: Erasing = request.app.state.erasing
-    _wanted(request, policy, identity)
     try:
         shown = await erasing.show(policy.name, identity, asked.cursor)
     except ValueError:
@@ -264,16 +261,9 @@ async def _asked(
 
 
 def _wanted(request: Request, policy: SourcePolicy, identity: HashedIdentity) -> Wanted:
-    """Whom a scan looks for.
-
-    Raises: Problem 400.
-    """
+    """Whom a scan looks for."""
     withdrawals: Withdrawals = request.app.state.withdrawals
-    wanted = withdrawals.wanted(policy.name, identity)
-    if len(wanted.marks) > MOST_KEYS:
-        words = f"may come to at most {MOST_KEYS} identifiers, in all their forms"
-        raise Problem("invalid_parameter", "see errors", errors=[Fault("/user", "too_many", words)])
-    return wanted
+    return withdrawals.wanted(policy.name, identity)
 
 
 def _bad(pointer: str, words: str) -> Problem:

@@ -108,6 +108,8 @@ def named(
         user, options=policy.hashing, forms=frozenset(PERSON_FORMS), event_time=now, today=now.date()
     )
     told = [Fault(warn.pointer, warn.code, warn.detail) for warn in warnings]
+    # Whoever is left out of an event is a weaker match; whoever is left out here would go on being sent.
+    faults = [*faults, *(fault for fault in told if fault.code == "too_many_values")]
     if not any(form in identity.digests for form in PERSON_FORMS):
         nobody = Fault("/user", "missing", "must name the person by email, phone or external_id")
         faults = [*faults, *(told or [nobody])]

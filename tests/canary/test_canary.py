@@ -193,16 +193,16 @@ def refuse(stage: Stage, flock: Flock) -> None:
     for call, place in (("erasures", "continue_with"), ("access", "cursor")):
         about, path = f"{call} of a person", f"/v1/privacy/{call}"
         person = {"email": flock.email(about), "phone": flock.phone(about), "external_id": flock.word(about)}
-        asked: Any
-        for status, asked in (
+        requests: list[tuple[int, Any]] = [
             (200, {"user": person}),
             (400, {"user": person, place: flock.email(f"{about}, going on")}),
             (400, {"user": person, "source": flock.email(f"{about}, source")}),
             (400, {"user": {flock.email(f"{about}, field"): flock.word(f"{about}, value of a field")}}),
             (400, {"user": {"email": flock.word(f"{about}, no address"), "phone": flock.word(f"{about}, no phone")}}),
             (400, {"user": flock.email(f"{about}, no object")}),
-        ):
-            client.ask(about, status, "POST", path, source="admin", content=json.dumps(asked))
+        ]
+        for status, sent in requests:
+            client.ask(about, status, "POST", path, source="admin", content=json.dumps(sent))
         client.ask(f"no {about}", 403, "POST", path, content=json.dumps({"user": person}))
     bulk = {"bulk": flock.email("bulk")}
     client.ask("bulk or not", 400, "POST", "/v1/events", content=good, params=bulk)

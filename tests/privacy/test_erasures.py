@@ -142,6 +142,7 @@ async def test_repeated_it_finds_nothing(service: Service) -> None:
     await put(service)
     await erase(service)
     before = await ledger(service)
+    assert await access(service) == []
     (again,) = await erase(service)
     assert (again["found"], again["ended"], again["delivered"], again["deleted"]) == (0, {}, [], NOTHING)
     assert await ledger(service) == before
@@ -348,23 +349,18 @@ async def test_access_shows_withdrawals_and_erasures(service: Service) -> None:
     assert page["events"] == []
 
 
-async def test_after_an_erasure_nothing_is_shown_and_the_file_says_nothing(service: Service) -> None:
-    await put(service)
-    await erase(service)
-    assert await access(service) == []
-
-
 @pytest.mark.parametrize("path", ["erasures", "access"])
-@pytest.mark.parametrize(("key", "status"), [(KEY, 403), (READER, 403), (ADMIN, 200)])
-async def test_scope(service: Service, path: str, key: str, status: int) -> None:
-    await ask(service, path, status=status, key=key)
+async def test_scope(shared: Service, path: str) -> None:
+    for key, status in ((KEY, 403), (READER, 403), (ADMIN, 200)):
+        await ask(shared, path, status=status, key=key)
 
 
-@pytest.mark.parametrize("path", ["erasures", "access"])
-async def test_what_names_nobody_is_refused(service: Service, path: str) -> None:
-    refused = await ask(service, path, status=400, user={"email": "no address"})
+@pytest.mark.parametrize("path", ["withdrawals", "erasures", "access"])
+async def test_what_names_nobody_is_refused(shared: Service, path: str) -> None:
+    refused = await ask(shared, path, status=400, user={"email": "no address"})
     assert [error["pointer"] for error in refused["errors"]] == ["/user/email"]
-    refused = await ask(service, path, status=400, user={})
+    refused = await ask(shared, path, status=400, user={})
     assert [error["pointer"] for error in refused["errors"]] == ["/user"]
-    refused = await ask(service, path, status=400, user={"external_id": [f"cust-{number}" for number in range(101)]})
-    assert [error["code"] for error in refused["errors"]] in (["too_many"], ["too_long"])
+    many = [f"cust-{number}" for number in range(6)]
+    refused = await ask(shared, path, status=400, user={"email": JANE, "external_id": many})
+    assert [error["code"] for error in refused["errors"]] == ["too_many_values"]
