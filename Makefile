@@ -91,6 +91,7 @@ backlog: $(VENV)/.dev  ## a million deliveries waiting, on Redis and on SQLite: 
 	@sh scripts/get_redis.sh >/dev/null
 	$(BIN)/python -m bench.backlog
 	$(BIN)/python -m bench.redis
+	$(BIN)/python -m bench.ids
 
 lock: | $(BIN)/python  ## resolve the locked requirements anew
 	$(BIN)/python -m pip install --quiet 'uv>=0.13,<0.14'
