@@ -16,6 +16,7 @@ from fastapi import Request
 from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.parameters import refuse_unknown_parameters
 from app.api.problems import Problem, problem_response
 from app.logs import wide_event
 from app.metrics import INGEST_ROUTE, Metrics
@@ -61,7 +62,7 @@ class KeyRing:
 def authorise(request: Request, scope: str) -> Principal:
     """Who is calling, once it is clear that they may.
 
-    Raises: Problem 401 without a usable key, 403 without the scope.
+    Raises: Problem 401 without a usable key, 403 without the scope; 400 for a GET with parameters nobody knows.
     """
     key = bearer_key(request)
     ring: KeyRing = request.app.state.keys
@@ -76,6 +77,8 @@ def authorise(request: Request, scope: str) -> Principal:
     request.scope["convey.key_name"] = principal.name
     if scope not in principal.scopes:
         raise Problem("forbidden", f"this key does not have the scope `{scope}`")
+    if request.method == "GET":  # a POST is never refused for what somebody appended to its address
+        refuse_unknown_parameters(request)
     return principal
 
 

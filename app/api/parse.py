@@ -222,8 +222,8 @@ def _bad_values(value: Any, where: str, depth: int) -> Iterator[Fault]:
         yield Fault(where, "too_deep", f"may nest at most {MAX_DEPTH} levels")
     elif isinstance(value, dict):
         for key, inner in value.items():
-            yield from _bad_values(key, f"{where}/{_shown(key)}", depth)
-            yield from _bad_values(inner, f"{where}/{_shown(key)}", depth + 1)
+            yield from _bad_values(key, f"{where}/{shown_key(key)}", depth)
+            yield from _bad_values(inner, f"{where}/{shown_key(key)}", depth + 1)
     elif isinstance(value, list):
         for position, inner in enumerate(value):
             yield from _bad_values(inner, f"{where}/{position}", depth + 1)
@@ -232,7 +232,7 @@ def _bad_values(value: Any, where: str, depth: int) -> Iterator[Fault]:
 def _unknown(model: BaseModel, where: str) -> Iterator[str]:
     """The pointers of keys that are no fields."""
     for key in model.model_extra or ():
-        yield f"{where}/{_shown(key)}"
+        yield f"{where}/{shown_key(key)}"
     if isinstance(model, Event):
         yield from _unknown(model.user, "/user")
         yield from _unknown(model.consent, "/consent")
@@ -249,7 +249,7 @@ def faults_of(error: ValidationError) -> tuple[Fault, ...]:
     for each in error.errors(include_url=False, include_context=False, include_input=False):
         # A field that takes one of several types adds the type it tried to the path: not a part of the pointer.
         parts = [part for part in each["loc"] if isinstance(part, int) or not re.search(r"[\[\]]|^constrained-", part)]
-        where = "".join(f"/{_shown(part)}" for part in parts)
+        where = "".join(f"/{shown_key(part)}" for part in parts)
         code = _CODES.get(each["type"], "invalid")
         # Where a field takes one of several types, the one that came closest says most.
         if where not in faults or (faults[where].code == "wrong_type" and code != "wrong_type"):
@@ -257,7 +257,7 @@ def faults_of(error: ValidationError) -> tuple[Fault, ...]:
     return tuple(faults.values())[:_WHERE_FAULTS_LIE]
 
 
-def _shown(key: Any) -> str:
+def shown_key(key: Any) -> str:
     """A key as a pointer may show it: one that looks like a field's name, else an ellipsis; it may be a value."""
     text = str(key)
     if isinstance(key, int) or (_PLAIN_KEY.fullmatch(text) and sum(c.isdigit() for c in text) < 7):
