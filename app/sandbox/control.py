@@ -38,8 +38,8 @@ INDEX: dict[str, Any] = {
     },
     "faults": {kind: sorted(options) for kind, options in KINDS.items()},
     "tokens": "any token is good, but one that begins with DEAD; Google's come from POST /token",
-    "poison": "an order_id that begins with POISON-META, POISON-TIKTOK, ... is refused by that platform; "
-    "LATE-GOOGLE by Google afterwards",
+    "poison": "an order_id that begins with POISON-META, POISON-TIKTOK, ... is refused by that platform, "
+    "by Meta an event_id with it as well; LATE-GOOGLE by Google afterwards",
 }
 _FILTERS = ("platform", "account", "event_name", "event_id", "order_id")
 _PIXEL: dict[str, c.Check] = {

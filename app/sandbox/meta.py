@@ -298,7 +298,8 @@ def _take(call: Call) -> Answer:
         try:
             unknown = check_event(event, call.now)
             custom = event.get("custom_data") or {}
-            if custom.get("order_id", "").startswith("POISON-META"):
+            # An online event may come without an order_id; its event_id then tells the order.
+            if "POISON-META" in f"{custom.get('order_id', '')} {event.get('event_id', '')}":
                 raise Refused(UNEXPLAINED, c.Problem("custom_data.order_id", "is not accepted"))
         except Refused as refused:
             if call.blame:

@@ -181,6 +181,7 @@ REFUSED: dict[str, tuple[dict[str, Any], int | None]] = {
         None,
     ),
     "a poisoned order": ({"custom_data.order_id": "POISON-META-1"}, 2804007),
+    "a poisoned order without a number": ({"event_id": "purchase_POISON-META-1"}, 2804007),
 }
 
 
