@@ -454,6 +454,19 @@ async def test_a_redis_that_was_emptied_is_told_events_and_keys_again(clock: Fro
     await harness.close()
 
 
+async def test_a_replica_that_lacks_the_keys_is_told_them_with_the_events(clock: FrozenClock) -> None:
+    harness = RedisHarness(shared_server(), clock, encryption=SEALED)
+    harness.wipe()
+    store: Any = await harness.open()
+    await accept(store, plan("ORD-1", ("meta",)))
+    keys = await store._vault._book.entries()
+    await store._link.command("DEL", "{c:meta}:datakeys")
+    store._watch._runs = {0: b"another run"}
+    await store._watch.look()
+    assert (await store._vault._book.entries()).keys() == keys.keys()
+    await harness.close()
+
+
 async def test_keys_made_for_a_day_by_two_processes_are_both_read(clock: FrozenClock) -> None:
     """A failover that lost the first one's key before the second made its own."""
     book = MemoryBook()
