@@ -151,7 +151,7 @@ ROWS = (
         span=TALLIES_BY_BOOK[REJECTS],
     ),
     Row(
-        "withdrawals",
+        "withdrawals and erasures",
         ("memos",),
         ("c",),
         "keyed digests of the person's identifiers, and when",

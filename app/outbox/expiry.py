@@ -3,8 +3,8 @@
 A body is sealed on the day its event is accepted, or later where a repeat brings it anew. So nothing that waits is
 sealed under a key once all that waits was accepted after its day; the instant of that is noted (`freed`). What died
 before that instant may be, what dies later is not. So once every dead letter is younger the key goes. Contexts are
-outlived by far: no key goes before `KEPT_FOR`. What is pending but in no backlog (held back until it is paid for, say)
-does not tell its age: while there is such, a key stays until nothing can be held any more.
+outlived by far: no key goes before `KEPT_FOR`. What is held back until it is paid for does not tell its age: while
+there is such, a key stays until nothing of its day can be held any more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from app.outbox.port import PENDING, DeadFilter, Outbox
+from app.outbox.port import DeadFilter, Outbox
 from app.outbox.vault import Vault
 
 KEPT_FOR = timedelta(days=32)
@@ -44,19 +44,15 @@ class Expiry:
         self._next = now + PERIOD
         # Dead letters on both sides of what waits: a replay that dies again in between is seen by one of them.
         first_dead = await self._oldest_dead()
-        ledger = await self._outbox.ledger()
-        backlog = await self._outbox.backlog()
-        oldest = min([each.oldest_accepted_at for each in backlog.values() if each.oldest_accepted_at], default=None)
-        has_hidden = any(
-            account.deliveries[PENDING] > (backlog[name].ready + backlog[name].later if name in backlog else 0)
-            for name, account in ledger.items()
-        )
+        backlog = (await self._outbox.backlog()).values()
+        oldest = min([each.oldest_accepted_at for each in backlog if each.oldest_accepted_at], default=None)
+        is_holding = any(each.held for each in backlog)
         still_dead = await self._oldest_dead()
         dead = min([each for each in (first_dead, still_dead) if each is not None], default=None)
         freed = await self._vault.freed()
         due = []
         for name, end_of_day in old:
-            if has_hidden and now < end_of_day + HELD_FOR:
+            if is_holding and now < end_of_day + HELD_FOR:
                 continue
             if oldest is not None and oldest <= end_of_day + CLOCKS_APART:
                 if name in freed:  # something was replayed

@@ -17,11 +17,10 @@ from app.dedup.port import KeptContext
 from app.delivery.retry import gate
 from app.errors import Outcome, Reason, StoreMismatch, StoreVanished
 from app.model import LOCKED, UNREADABLE, encode_event
-from app.outbox.expiry import Expiry
-from app.outbox.port import Backlog, DeadFilter
+from app.outbox.port import DeadFilter
 from app.outbox.sqlite.backup import back_up, restore
 from app.outbox.vault import BODY, PLAIN, Encryption, Locked, Master, Unreadable, Vault
-from tests.factories import DESTINATIONS, START, FrozenClock, hashed_event, plan
+from tests.factories import START, FrozenClock, hashed_event, plan
 from tests.outbox.contract_contexts import Remembering
 from tests.outbox.contract_dead import Dying
 from tests.outbox.contract_survival import Surviving
@@ -336,27 +335,13 @@ async def test_a_data_key_goes_once_nothing_can_be_sealed_under_it(harness: Any,
 async def test_a_data_key_outlives_whatever_is_held_back(harness: Any, clock: FrozenClock) -> None:
     store = await harness.open(encryption=SEALED)
     (today, _) = sorted(await store._vault._book.entries())
-    clock.advance(33 * DAY)
-    await accept(store, plan("ORD-1", ("meta",), accepted_at=clock.now()))
-
-    class Hiding:
-        """The store, with one delivery in no backlog."""
-
-        async def backlog(self) -> dict[str, Backlog]:
-            return dict.fromkeys(DESTINATIONS, Backlog(0, 0, None))
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(store, name)
-
-    expiry: Any = Expiry(store._vault, Hiding(), clock.now)
-    for _ in range(3):
-        clock.advance(DAY)
-        assert await expiry.run() == 0
-    clock.advance(68 * DAY)
-    assert await expiry.run() == 0
+    await accept(store, plan("ORD-1", ("meta",), held_until=clock.now() + 90 * DAY))
+    for days in (33, 1, 1, 54):
+        clock.advance(days * DAY)
+        await store.sweep()
+    assert today in await store._vault._book.entries()
     clock.advance(DAY)
-    assert await expiry.run() >= 1
-    assert today not in await store._vault._book.entries()
+    assert (await claim(store)).event.transaction_id == "ORD-1"
 
 
 # --- what lies on the disk ------------------------------------------------------------------------------------

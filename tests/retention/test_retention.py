@@ -286,7 +286,7 @@ CHECKS: dict[str, Callable[[Place], Awaitable[None]]] = {
     "counts of pairs by day": tallies,
     "counts of match keys by day": day_tally(MATCH_KEYS),
     "counts of invalid events by day": day_tally(REJECTS),
-    "withdrawals": memo(BOOK, KEPT_FOR),
+    "withdrawals and erasures": memo(BOOK, KEPT_FOR),
     "requests to ask about later": memo(ask_book("meta"), 6 * DAY, HOUR),
     "refused after acceptance": memo("refused:meta", REFUSAL_KEPT),
     "conversions that can be adjusted": memo("adjust:meta", 55 * DAY),
