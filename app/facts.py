@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from app.errors import Fault
@@ -92,3 +93,9 @@ def currency(code: str) -> str | Fault:
     if upper not in CURRENCIES:
         return Fault("/custom_data/currency", "unknown_currency", "currency must be an ISO 4217 code such as EUR")
     return upper
+
+
+def amount_text(amount: Decimal) -> str:
+    """An amount as answers spell it, whichever store added it up: exact, plain, with at least two decimals."""
+    whole, _, decimals = format(abs(amount) if amount == 0 else amount, "f").partition(".")
+    return f"{whole}.{decimals.rstrip('0'):0<2}"

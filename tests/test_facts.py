@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import Fault
-from app.facts import CLOCK_TOLERANCE, CURRENCIES, currency, event_time
+from app.facts import CLOCK_TOLERANCE, CURRENCIES, amount_text, currency, event_time
 from tests.factories import START
 
 HAPPENED = datetime(2026, 11, 20, 10, 15, tzinfo=UTC)
@@ -186,3 +187,19 @@ def test_the_list_of_currencies() -> None:
     assert all(len(code) == 3 and code.isascii() and code.isupper() for code in CURRENCIES)
     assert {"USD", "EUR", "GBP", "JPY", "CHF", "KWD", "ZWG", "XCG"} <= CURRENCIES
     assert not {"DEM", "XXX", "XTS", "XAU", "BTC"} & CURRENCIES
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=9, min_value=-(10**18), max_value=10**18))
+@settings(max_examples=200)
+def test_an_amount_is_spelled_alike_whoever_added_it_up(amount: Decimal) -> None:
+    text = amount_text(amount)
+    assert Decimal(text) == amount
+    assert len(text.partition(".")[2]) >= 2
+    assert amount_text(amount.normalize()) == amount_text(amount + Decimal("0E-12")) == text
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"), [("210", "210.00"), ("0.1000", "0.10"), ("-0", "0.00"), ("1E+3", "1000.00"), ("0.125", "0.125")]
+)
+def test_amounts_have_two_decimals_or_more(amount: str, text: str) -> None:
+    assert amount_text(Decimal(amount)) == text

@@ -19,6 +19,7 @@ from app.delivery import letters
 from app.delivery.letters import Tally, Walk
 from app.delivery.retry import spent
 from app.errors import Fault, Reason
+from app.facts import amount_text
 from app.logs import wide_event
 from app.outbox.port import DeadFilter, DeadLetter, Outbox
 from app.units import Duration
@@ -328,7 +329,7 @@ def _letter(letter: DeadLetter, now: datetime) -> dict[str, Any]:
 def _tally(tally: Tally) -> dict[str, Any]:
     return {
         "deliveries": tally.deliveries,
-        "money": {currency: str(amount) for currency, amount in sorted(tally.money.items())},
+        "money": {currency: amount_text(amount) for currency, amount in sorted(tally.money.items())},
     }
 
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from app.api.guards import authorise
+from app.facts import amount_text
 from app.outbox.port import LEDGER_STATES, QUEUED, Account, Outbox
 from app.outbox.recount import Recount
 
@@ -114,5 +115,8 @@ def _check(recount: Recount) -> dict[str, Any]:
 
 def _account(account: Account) -> dict[str, Any]:
     return {term: account.deliveries[term] for term in TERMS} | {
-        "money": {currency: {term: str(amounts[term]) for term in TERMS} for currency, amounts in account.money.items()}
+        "money": {
+            currency: {term: amount_text(amounts[term]) for term in TERMS}
+            for currency, amounts in account.money.items()
+        }
     }

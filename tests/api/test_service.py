@@ -177,13 +177,14 @@ async def test_the_ledger_has_seven_terms_and_money_as_decimal_text(service: Ser
     assert (account["queued"], account["pending"]) == (4, 4)
     assert set(account["money"]) == {"USD", "EUR"}
     assert account["money"]["USD"]["queued"] == "20.00"
-    assert account["money"]["EUR"]["pending"] == "0.2"
+    assert account["money"]["EUR"]["pending"] == "0.20"
     for terms in (account, *account["money"].values()):
         assert float(terms["queued"]) == pytest.approx(sum(float(terms[state]) for state in LEDGER_STATES))
 
 
 @pytest.mark.parametrize(
-    ("value", "told"), [("1e5", "100000"), ("0", "0"), ("0.000001", "0.000001"), ("-0", "0"), (12345678, "12345678")]
+    ("value", "told"),
+    [("1e5", "100000.00"), ("0", "0.00"), ("0.000001", "0.000001"), ("-0", "0.00"), ("0.10500", "0.105")],
 )
 async def test_amounts_in_the_ledger_are_plain(service: Service, value: Any, told: str) -> None:
     assert (await service.post(good(custom_data={"currency": "USD", "value": value}))).status_code == 202
