@@ -6,7 +6,6 @@ destinations are arguments; the store is not known here.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -24,7 +23,7 @@ from app.dedup.event_id import DEFAULT_TEMPLATE, derive, derive_without_key
 from app.dedup.registry import faults_of_ids
 from app.destinations.base import DEDUP_WINDOW, Admit, Destination
 from app.errors import Fault, InvalidEvent, Outcome, Reason
-from app.event_names import STANDARD_EVENTS, canonical_name
+from app.event_names import canonical_name, meant_name
 from app.gate import consent_of, decisions_of, prove, strictest
 from app.hashing.codes import Code
 from app.hashing.identity import hash_identity
@@ -416,8 +415,7 @@ _PLACEHOLDERS = frozenset({"undefined", "null", "none", "nan", "n/a", "[object o
 @lru_cache(maxsize=1024)
 def _custom_words(name: str) -> str:
     """That a name is none of the standard ones, and which of them it resembles."""
-    close = difflib.get_close_matches(name.lower(), [standard.lower() for standard in STANDARD_EVENTS], 1, 0.75)
-    meant = next((standard for standard in STANDARD_EVENTS if [standard.lower()] == close), None)
+    meant = meant_name(name)
     hint = f"; did you mean {meant}?" if meant else ""
     return f"is no standard event: sent as a custom event, which platforms do not optimise for{hint}"
 

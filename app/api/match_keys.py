@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.api.bodies import json_response
 from app.api.guards import authorise
 from app.api.queries import parameters, read_query, source_meant
-from app.match_keys.audit import KeyCoverage, Row, Share, audit, words
+from app.match_keys.audit import KeyCoverage, Row, Share, audit, custom_names, words
 from app.outbox.tallies import KEPT_FOR, MATCH_KEYS, TallyStore
 from app.tallying import Tallies
 
@@ -68,11 +68,22 @@ class MatchKeyRowBody(BaseModel):
     words: str
 
 
+class CustomNameBody(BaseModel):
+    """A custom event name that looks like a standard one: platforms do not optimise for custom events."""
+
+    source: str
+    event_name: str
+    use: str = Field(description="The standard name to send instead.")
+    events: int = Field(description="Events queued under it in the days listed.")
+    last_seen: str
+
+
 class MatchKeyAuditBody(BaseModel):
     """The match-key audit."""
 
     day: str = Field(description="Today, in UTC.")
     rows: list[MatchKeyRowBody]
+    custom_names: list[CustomNameBody] = Field(description="The most frequent first.")
 
 
 @router.get(
@@ -103,7 +114,24 @@ async def audit_match_keys(request: Request) -> Response:
         for row in audit(kept, day, days, request.app.state.platforms, source)
         if asked.event_name in {None, row.event_name} and asked.destination in {None, row.destination}
     ]
-    return json_response({"day": day.isoformat(), "rows": [_row(row, asked.days) for row in rows]})
+    first = day - timedelta(days=asked.days - 1)
+    names = custom_names({each: counts for each, counts in kept.items() if each >= first}, source)
+    return json_response(
+        {
+            "day": day.isoformat(),
+            "rows": [_row(row, asked.days) for row in rows],
+            "custom_names": [
+                {
+                    "source": each.source,
+                    "event_name": each.event_name,
+                    "use": each.use,
+                    "events": each.total.number,
+                    "last_seen": each.total.last_at,
+                }
+                for each in names
+            ],
+        }
+    )
 
 
 def _row(row: Row, days: int) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def match_keys(
 
 def _show(answer: dict[str, Any]) -> None:
     out = console()
-    rows = answer.get("rows") or []
+    rows, names = answer.get("rows") or [], answer.get("custom_names") or []
     if not rows:
         out.print("nothing to tell: no event was queued in these days")
         return
@@ -62,6 +62,9 @@ def _show(answer: dict[str, Any]) -> None:
     out.print(table)
     for row in rows:
         out.print(printable(row["words"]))
+    for each in names:
+        told = f"{each['source']}: {each['events']} events are called {each['event_name']}, a custom name"
+        out.print(printable(f"{told}: send {each['use']}"))
 
 
 def _percent(share: Any) -> str:

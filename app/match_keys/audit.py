@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from app.hashing.coverage import RULES, Key
-from app.match_keys.keys import ABSENT, ANY, GIVEN, PRESENT, split_key
+from app.match_keys.keys import ABSENT, ANY, GIVEN, NAME, PRESENT, split_key
 from app.outbox.tallies import DayTallies, Tally
 
 ENOUGH = 20
@@ -147,6 +147,29 @@ def _row(
         keys.append(KeyCoverage(key, shares, max(seen, default=None)))
     events = {each: number(ANY, PRESENT, each) for each in span}
     return Row(*where, platform, day, events, keys)
+
+
+@dataclass(frozen=True, slots=True)
+class CustomName:
+    """A custom event name that looks like a standard one, and the name to use. `total` counts events queued."""
+
+    source: str
+    event_name: str
+    use: str
+    total: Tally
+
+
+def custom_names(tallies: DayTallies, source: str | None = None) -> list[CustomName]:
+    """The custom names that look like standard ones, of one source or of all, the most frequent first."""
+    sums: dict[tuple[str, str, str], Tally] = {}
+    for counts in tallies.values():
+        for key, tally in counts.items():
+            of, event_name, _, use, what = split_key(key)
+            if what == NAME and source in {None, of}:
+                known = sums.get((of, event_name, use))
+                sums[of, event_name, use] = tally if known is None else known + tally
+    found = [CustomName(*where, total) for where, total in sums.items()]
+    return sorted(found, key=lambda each: (-each.total.number, each.source, each.event_name))
 
 
 def words(row: Row) -> str:

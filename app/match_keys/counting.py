@@ -6,14 +6,14 @@ a minute the shapes become tallies and metrics: then, and not per event, the pla
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from app.errors import Outcome, Status
-from app.event_names import label
+from app.event_names import CUSTOM, label, meant_name
 from app.hashing.coverage import PARTS, RULES, has_key, keys_of
-from app.match_keys.keys import ABSENT, ANY, GIVEN, PRESENT, tally_key
+from app.match_keys.keys import ABSENT, ANY, GIVEN, NAME, PRESENT, tally_key
 from app.metrics import Metrics
 from app.model import Accepted, HashedIdentity, Plan
 from app.outbox.tallies import MATCH_KEYS, Tally
@@ -22,6 +22,9 @@ from app.wire import Event
 
 MOST_SHAPES = 5_000
 """Shapes counted in one period; a caller whose events differ in every way makes them tallies sooner."""
+
+MOST_NAMES = 100
+"""Custom names like standard ones that one process notes of a source; whoever makes up more is not short of hints."""
 
 Shape = tuple[str, str, str, tuple[str, ...], tuple[str, ...], tuple[bool, ...], frozenset[str]]
 """Source, event name, action source, destinations, forms, which of `FIELDS`, and parts the context gave."""
@@ -79,6 +82,7 @@ class MatchKeys:
         self._metrics = metrics
         self._platforms = platforms
         self._shapes: Counter[Shape] = Counter()
+        self._names: defaultdict[str, set[str]] = defaultdict(set)
         self._since: datetime | None = None
         self._last: datetime | None = None
         tallies.before_flush(self.tell)
@@ -123,6 +127,8 @@ class MatchKeys:
         for (source, name, action_source, destinations, forms, flags, given), number in shapes.items():
             parts = PARTS & {*forms, *(field for field, is_there in zip(FIELDS, flags, strict=True) if is_there)}
             platforms = self._platforms.get(source, {})
+            if destinations and (meant := self._meant(source, name)) is not None:
+                sums[source, _shown(name), "", meant, NAME] += number
             for destination in destinations:
                 where = (source, label(name), destination)
                 sums[*where, ANY, PRESENT] += number
@@ -134,9 +140,24 @@ class MatchKeys:
                         sums[*where, key.name, GIVEN] += number
         for (*place, what), number in sums.items():
             self._tallies.count(MATCH_KEYS, tally_key(*place, what), Tally(number, since, last))
-            if what != GIVEN:
+            if what in {PRESENT, ABSENT}:
                 # One that no event carried has its zero: a share that falls to nothing must not vanish.
                 self._metrics.match_keys.labels(*place).inc(number if what == PRESENT else 0)
+
+    def _meant(self, source: str, name: str) -> str | None:
+        """The standard name that a custom one looks like, unless so many are noted already."""
+        meant = meant_name(name) if label(name) == CUSTOM else None
+        if meant is None:
+            return None
+        noted = self._names[source]
+        if len(noted) < MOST_NAMES:
+            noted.add(name)
+        return meant if name in noted else None
+
+
+def _shown(name: str) -> str:
+    """A name fit for a key and for a screen."""
+    return " ".join("".join(char if char.isprintable() else " " for char in name).split())
 
 
 def given_parts(posted: Event, completed: Event) -> frozenset[str]:

@@ -6,6 +6,8 @@ ANY = "any"
 """The key that stands for all events of a destination."""
 PRESENT, ABSENT, GIVEN = "present", "absent", "given"
 """What is counted of a key. `given`: present, and only because the context of the order had it."""
+NAME = "name"
+"""What is counted of a custom event name that looks like a standard one: the key is the name to use."""
 
 
 def tally_key(*parts: str) -> str:

@@ -72,3 +72,23 @@ async def test_counts_are_added_at_the_end(tmp_path: Any, clock: Any) -> None:
         await service.post(good(1))
     async with open_service(tmp_path, unused_url(), clock) as again:
         assert (await audited(again))["Purchase", "meta"]["events"] == 1
+
+
+async def test_a_custom_name_like_a_standard_one_is_told_to_the_caller_and_listed(service: Service) -> None:
+    answer = await service.post({"events": [good(1, event_name="Order_Complete"), good(2, event_name="LeadScore")]})
+    hints = [
+        [warning["detail"] for warning in result["warnings"] if warning["code"] == "event_name_custom"]
+        for result in answer.json()["results"]
+    ]
+    assert [len(each) for each in hints] == [1, 1]
+    assert "did you mean Purchase?" in hints[0][0]
+    assert "did you mean" not in hints[1][0]
+    told = (await service.client.get("/v1/audit/match-keys")).json()
+    (name,) = told["custom_names"]
+    assert name == {
+        "source": "shop",
+        "event_name": "Order_Complete",
+        "use": "Purchase",
+        "events": 1,
+        "last_seen": "2026-11-20T12:00:00+00:00",
+    }

@@ -10,6 +10,7 @@ import pytest
 
 from app.errors import Outcome, Status, StoreUnavailable
 from app.hashing.coverage import PARTS, RULES, coverage, has_key, keys_of, parts_of
+from app.match_keys import counting
 from app.match_keys.counting import FIELDS, MatchKeys, given_parts
 from app.match_keys.keys import split_key
 from app.metrics import Metrics
@@ -78,10 +79,10 @@ def test_the_fields_written_out_are_all_that_platforms_match_by() -> None:
 @pytest.mark.parametrize("platform", list(RULES))
 @pytest.mark.parametrize("action_source", ["website", "app", "physical_store"])
 async def test_counting_says_what_an_explanation_says(setup: Setup, platform: str, action_source: str) -> None:
-    counting = MatchKeys(setup.tallies, setup.metrics, {"shop": {"lane": platform}})
+    match_keys = MatchKeys(setup.tallies, setup.metrics, {"shop": {"lane": platform}})
     who = identity()
     planned = plan("1", event=hashed_event(action_source=action_source, identity=who))
-    counting.count("shop", [planned], [Accepted("id", Status.ACCEPTED, {"lane": QUEUED})], {}, START)
+    match_keys.count("shop", [planned], [Accepted("id", Status.ACCEPTED, {"lane": QUEUED})], {}, START)
     numbers = await setup.numbers()
     told = coverage(who, platform, action_source)
     assert {key for _, _, key, what in numbers if what == "present"} - {"any"} == set(told.present)
@@ -157,3 +158,18 @@ def test_a_click_id_is_the_contexts_when_its_url_is() -> None:
     own_url = Event.model_validate({**bare, "event_source_url": "https://shop.example/?fbclid=a", "user": {}})
     completed = own_url.model_copy(update={"user": own_url.user.model_copy(update={"ttp": "t"})})
     assert given_parts(own_url, completed) == {"ttp"}
+
+
+async def test_custom_names_like_standard_ones_are_noted_and_no_more_than_so_many(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counting, "MOST_NAMES", 10)
+    setup.count(plan("1", event_name="Order_Complete"), plan("2", event_name="Added\tTo Basket"), plan("3"))
+    setup.count(plan("4", event_name="LeadScore"))
+    names = {(name, key): number for (name, _, key, what), number in (await setup.numbers()).items() if what == "name"}
+    assert names == {("Order_Complete", "Purchase"): 1, ("Added To Basket", "AddToCart"): 1}
+    for number in range(50):
+        setup.count(plan("5", event_name="Purchased" + "!" * number))
+    kept = [name for name, _, _, what in await setup.numbers() if what == "name"]
+    assert len(kept) == 10
+    assert setup.metric("Purchase", "custom") is None
