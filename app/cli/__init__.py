@@ -12,6 +12,7 @@ from app.cli.backup import backup, restore
 from app.cli.config import config_app
 from app.cli.dead_letters import dead_letters_app
 from app.cli.destinations import destinations_app
+from app.cli.doctor.verb import doctor
 from app.cli.explain import explain
 from app.cli.imports.verb import import_file
 from app.cli.keys import keys_app
@@ -40,6 +41,7 @@ app.command("import")(import_file)
 app.command("ledger")(ledger)
 app.command("reconcile")(reconcile)
 app.command("rejects")(rejects)
+app.command("doctor")(doctor)
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(destinations_app, name="destinations")
 app.add_typer(audit_app, name="audit")

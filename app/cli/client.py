@@ -64,6 +64,8 @@ class Gateway:
         self._where = f"{origin.scheme}://{origin.netloc.decode()}"
         self._pause = pause or time.sleep
         self.persist_s = persist_s
+        self.date: str | None = None
+        """The Date header of the last answer."""
         self.on_wait: Callable[[str], None] = lambda _why: None
         self._client = httpx.Client(
             base_url=origin,
@@ -112,6 +114,7 @@ class Gateway:
             self._pause(wait_s)
             waited_s += wait_s
         assert reply is not None
+        self.date = reply.headers.get("date")
         if reply.status_code not in takes:
             raise GatewayError(_refusal(reply, is_question=is_question))
         answer = _object(reply)

@@ -19,7 +19,7 @@ from app.sandbox.state import PLATFORM_NAMES, State, Taken
 INDEX: dict[str, Any] = {
     "name": "Convey sandbox",
     "platforms": {
-        "meta": "POST /v{version}/{pixel_id}/events, GET /v{version}/dataset_quality",
+        "meta": "POST /v{version}/{pixel_id}/events, GET /v{version}/dataset_quality, GET /v{version}/{pixel_id}",
         "tiktok": "POST /open_api/v1.3/event/track/",
         "pinterest": "POST /v5/ad_accounts/{ad_account_id}/events, GET …/conversion_eqs",
         "snapchat": "POST /v3/{asset_id}/events[/validate]",

@@ -18,7 +18,7 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.sandbox import control, google_side, quality
+from app.sandbox import control, google_side, meta_node, quality
 from app.sandbox.gate import TRANSPORT, Gate
 from app.sandbox.state import PLATFORM_NAMES, State
 
@@ -45,7 +45,13 @@ def create_sandbox(
     gate = Gate(state, blame_index=frozenset(blame_index), max_body_bytes=max_body_bytes)
     side = google_side.routes(state.google, state.now)
     app = Starlette(
-        routes=[*control.routes(state), *side, *quality.routes(state), Mount("/", app=gate)],
+        routes=[
+            *control.routes(state),
+            *side,
+            *quality.routes(state),
+            *meta_node.routes(state.new_trace),
+            Mount("/", app=gate),
+        ],
         exception_handlers=dict(control.HANDLERS),
     )
     app.state.sandbox = state

@@ -52,6 +52,7 @@ def test_nothing_raw_is_written_down_whatever_happens_to_it(tmp_path: Path) -> N
         accept(stage, flock)
         stage.wait_for_log("lane.state", len(PLATFORMS), state="parked")
         stage.scrape()
+        outputs["answer of the doctor"] = examined(stage)
         outputs |= stage.files("while parked")
         stage.write_tokens(token)  # whatever is parked goes on, into one trouble after another
         stage.gateway.wait_settled()
@@ -255,7 +256,36 @@ def bring_in(stage: Stage, flock: Flock) -> dict[str, bytes]:
             said[f"answer of an import: {name} {options[0]}"] = done.output.encode()
     written = [path for path in sorted(folder.iterdir()) if path.name not in {"events.ndjson", "rows.csv"}]
     assert len(written) == 6  # errors of both runs, and the state
+    said |= compared(stage, flock, folder / "orders.csv")
     return said | {f"answer in {path.name}": path.read_bytes() for path in written}
+
+
+def examined(stage: Stage) -> bytes:
+    """What the doctor says while every lane is parked, and leaks were found; asking platforms would use up faults."""
+    options = ["--config", str(stage.gateway.config), "--url", stage.gateway.url, "--offline"]
+    done = CliRunner().invoke(cli, ["doctor", *options], env={"CONVEY_KEY": KEYS["shop"]})
+    assert done.exit_code == 1, done.output
+    assert done.output.count("is parked") == len(PLATFORMS), done.output
+    return done.output.encode()
+
+
+def compared(stage: Stage, flock: Flock, path: Path) -> dict[str, bytes]:
+    """Compare a list of orders that holds far more than is compared; what the command says and writes."""
+    rows = [
+        f"T-1,{flock.email('customer in a list')},{flock.word('total in a list')},EUR",
+        f"T-2,{flock.phone('customer in a list')},1.00,{flock.word('currency in a list')}",
+        f"T-3,{flock.email('customer that is not in the journal')},1.00,EUR",
+    ]
+    path.write_text("\n".join(["Order Number,Customer,Total,Currency", *rows]))
+    page, listed = path.with_suffix(".html"), path.with_suffix(".rows")
+    options = ["--url", stage.gateway.url, "--since", "2026-01-01", "--html", str(page), "--csv", str(listed)]
+    done = CliRunner().invoke(cli, ["reconcile", str(path), *options], env={"CONVEY_KEY": KEYS["shop"]})
+    assert done.exit_code == 0, done.output
+    return {
+        "answer of a reconciliation": done.output.encode(),
+        "answer in its page": page.read_bytes(),
+        "answer in its rows": listed.read_bytes(),
+    }
 
 
 def look(stage: Stage) -> None:

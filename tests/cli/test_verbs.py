@@ -35,6 +35,7 @@ VERBS = [
     ("send",),
     ("ledger",),
     ("reconcile",),
+    ("doctor",),
     ("config",),
     ("config", "check"),
     ("config", "show"),
