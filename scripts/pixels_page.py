@@ -53,7 +53,7 @@ def pixels_page() -> str:
         "event_id": _id_of("Purchase"),
         "event_name": "Purchase",
         "is_new": True,
-        "remember_until": "2026-11-22T12:00:00Z",
+        "remember_until": "2026-11-22T12:00:00+00:00",
         "pixel_calls": calls,
     }
     parts = {

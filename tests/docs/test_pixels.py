@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+from pathlib import Path
+
+import pytest
 
 from examples.checkout_page import thank_you_page
 from scripts.pixels_page import EXAMPLES, pixels_page
-from tests.api.support import unused_url
+from tests.api.support import open_service, unused_url
+from tests.factories import FrozenClock
 from tests.ops import tools
+
+
+@pytest.mark.anyio
+async def test_the_answer_on_the_page_is_the_one_that_is_given(tmp_path: Path) -> None:
+    page = pixels_page()
+    (asked,) = re.findall(r"curl -X PUT .* -d '(.*?)'\n", page, re.DOTALL)
+    (shown,) = re.findall(r"^```json\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    expected = json.loads(shown)
+    del expected["pixel_calls"]["google"]  # not among the destinations of this gateway
+    async with open_service(tmp_path, unused_url(), FrozenClock()) as service:
+        as_curl = {"content-type": "application/x-www-form-urlencoded"}
+        path = "/v1/event-ids/Purchase/ORD-12345"
+        answer = await service.client.put(path, content=asked.encode(), headers=as_curl)
+    assert answer.json() == expected
 
 
 def test_a_page_is_rendered_without_pixels_where_no_gateway_answers() -> None:
