@@ -162,10 +162,15 @@ class Vault:
         except Locked:
             return LOCKED
 
+    @staticmethod
+    def is_opened(event: HashedEvent) -> bool:
+        """Whether `event` is what was kept, and stands for nothing that could not be opened."""
+        return event is not UNREADABLE and event is not LOCKED
+
     def readable(self, kept: bytes, decode: Callable[[bytes], HashedEvent]) -> HashedEvent | None:
         """The event in `kept`; None where this process cannot open it."""
         event = self.event(kept, decode)
-        return None if event is UNREADABLE or event is LOCKED else event
+        return event if self.is_opened(event) else None
 
     def contexts(self, source: str, kept: Iterable[tuple[str, bytes]]) -> dict[str, bytes]:
         """The contexts of orders of one source, without those that cannot be opened: they only complete an event."""
@@ -244,7 +249,7 @@ class Vault:
 
     async def _tend(self, entries: Mapping[str, bytes]) -> None:
         if self._sealing is not None and self._sealing.name not in entries:
-            for mine in self._keys.values():
+            for mine in list(self._keys.values()):
                 if mine.name not in entries:
                     await self._keep(mine)
         else:

@@ -125,7 +125,9 @@ class Claims:
         # A failover may have given the number to another event, a later copy may have added to this one.
         if known is None or known[0].raw != raw:
             body = decode_body(raw)
-            known = self._warm[partition, seq] = body, self._vault.event(body.basket, unsqueeze)
+            known = body, self._vault.event(body.basket, unsqueeze)
+            if self._vault.is_opened(known[1]):
+                self._warm[partition, seq] = known
             if len(self._warm) > WARM_BODIES:
                 del self._warm[next(iter(self._warm))]
         return known

@@ -70,7 +70,8 @@ def claim(
         )
     }
     events = {row[1]: warm.get(row[1]) or read[row[1]] for row in rows}
-    warm |= read  # the other lanes come to the same events
+    # The other lanes come to the same events.
+    warm |= {event: known for event, known in read.items() if vault.is_opened(known.event)}
     claimed_until = from_us(lease_until)
     return [
         Delivery(
