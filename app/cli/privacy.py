@@ -117,7 +117,8 @@ def erase(
         _tell_erased(told)
         _tell_delivered(delivered)
     if left:
-        fail(f"{left} events stay, as they were being sent: run it again after {printable(answer['in_flight_until'])}")
+        until = printable(answer["in_flight_until"])
+        fail(f"events left, as they were being sent: {left}; run it again after {until}")
 
 
 @privacy_app.command("access")
@@ -156,7 +157,7 @@ def access(
                     break
     except GatewayError as error:
         fail(f"{error}; what was printed is not all")
-    typer.echo(f"convey: {found} events found, {looked_at} records looked at", err=True)
+    typer.echo(f"convey: events found: {found}; records looked at: {looked_at}", err=True)
 
 
 def _about(
@@ -189,15 +190,15 @@ def _scanning() -> Progress:
 def _tell_erased(told: Mapping[str, Any]) -> None:
     out = console()
     ended, deleted = told["ended"], told["deleted"]
-    out.print(f"{sum(ended.values())} deliveries ended as erased" + _each(ended))
+    out.print(f"deliveries ended as erased: {sum(ended.values())}" + _each(ended))
     beside = {name: number for name, number in deleted.items() if name != "events"}
-    out.print(f"{deleted.get('events', 0)} events deleted" + _each(beside))
+    out.print(f"events deleted: {deleted.get('events', 0)}" + _each(beside))
     out.print(printable(f"nothing of this person is taken until {told['kept_until']}, but with a newer consent"))
 
 
 def _each(counts: Mapping[str, int]) -> str:
     words = ", ".join(f"{number} {printable(name).replace('_', ' ')}" for name, number in sorted(counts.items()))
-    return f": {words}" if words else ""
+    return f" ({words})" if words else ""
 
 
 def _tell_delivered(delivered: list[Any]) -> None:

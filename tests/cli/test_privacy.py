@@ -62,8 +62,8 @@ def test_an_erasure_goes_on_until_it_is_complete_and_tells_what_platforms_have(r
     assert {json.dumps(body["user"]) for *_, body in gateway.asked} == {
         json.dumps({"email": ["jane@example.com"], "external_id": ["cust-991"]})
     }
-    assert "4 deliveries ended as erased: 3 meta, 1 tiktok" in done.stdout
-    assert "4 events deleted: 1 contexts" in done.stdout
+    assert "deliveries ended as erased: 4 (3 meta, 1 tiktok)" in done.stdout
+    assert "events deleted: 4 (1 contexts)" in done.stdout
     assert "purchase_ORD-1" in done.stdout
     assert "\x1b" not in done.stdout
 
@@ -72,7 +72,7 @@ def test_what_was_in_flight_fails_it(run, gateway):
     gateway.script = [_answer(in_flight={"meta": 2}, left=2)]
     done = _run(run, gateway, "erase", "--phone", "+14155552671", "--yes", "--json", "--keep-proofs")
     assert done.exit_code == 1
-    assert "2 events stay, as they were being sent: run it again after 2026-11-20T12:00:10+00:00" in done.stderr
+    assert "events left, as they were being sent: 2; run it again after 2026-11-20T12:00:10+00:00" in done.stderr
     assert json.loads(done.stdout)["in_flight"] == {"meta": 2}
     assert gateway.asked[0][3]["keep_proofs"] is True
 
@@ -120,4 +120,4 @@ def test_access_prints_a_line_for_each_record(run, gateway):
     ]
     assert [body.get("cursor") for *_, body in gateway.asked] == [None, "7"]
     assert gateway.asked[0][3]["source"] == "shop"
-    assert "2 events found, 10 records looked at" in done.stderr
+    assert "events found: 2; records looked at: 10" in done.stderr

@@ -36,6 +36,7 @@ from tests.outbox.support import (
     money,
     retrying,
     settle,
+    waiting,
 )
 
 JANE = (b"janemail-key", b"janetele-key")
@@ -193,6 +194,16 @@ class Erasing(Bounded):
         assert await store.persons.end(await find(store), MARKS) == Counter({("meta", Outcome.QUEUED): 1})
         assert await counts(store) == {"queued": 1, "erased": 1}
         assert (await store.recount()).differences == ()
+
+    async def test_what_is_held_back_is_ended(self, store: Engine, clock: FrozenClock) -> None:
+        await accept(store, order("ORD-1", destinations=("meta",), held_until=clock.now() + DAY))
+        (trace,) = await find(store)
+        assert await store.persons.end([trace], MARKS) == Counter({("meta", Outcome.QUEUED): 1})
+        assert await counts(store) == {"queued": 1, "erased": 1}
+        assert (await waiting(store)).held == 0
+        (state,) = await store.event("purchase_ORD-1")
+        assert not any(touched.changed for touched in await store.release([state.key]))
+        assert (await store.persons.forget(await find(store), clock.now()))["events"] == 1
 
     async def test_deleting_leaves_no_trace_but_the_counts(
         self, store: Engine, clock: FrozenClock, reopen: Reopen, body_count: BodyCount | None

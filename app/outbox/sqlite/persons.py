@@ -191,8 +191,7 @@ def forget(connection: sqlite3.Connection, events: Sequence[int], settled_by: in
                 (erased_id(source, event_name, event_id), event),
             )
             connection.execute(
-                "UPDATE deliveries SET currency = NULL, amount = NULL, reason = NULL, detail = NULL, trace_id = NULL "
-                "WHERE event = ?",
+                "UPDATE deliveries SET currency = NULL, amount = NULL, detail = NULL, trace_id = NULL WHERE event = ?",
                 (event,),
             )
         else:
