@@ -243,6 +243,18 @@ class Erasing(Bounded):
         assert await ids(store) == ["purchase_ORD-1"]
         assert (await store.persons.forget(await find(store), clock.now()))["events"] == 1
 
+    async def test_the_store_has_the_last_word_on_what_may_go(self, store: Engine, clock: FrozenClock) -> None:
+        began = clock.now()
+        await accept(store, order("ORD-1", destinations=("meta",)))
+        await deliver_all(store, "meta")
+        stale = await find(store)
+        await accept(store, order("ORD-1", destinations=("meta", "tiktok")))
+        assert not +await store.persons.forget(stale, began)
+        clock.advance(SECOND)
+        await deliver_all(store, "tiktok")
+        assert not +await store.persons.forget(stale, began)
+        assert await ids(store) == ["purchase_ORD-1"]
+
     async def test_a_pending_event_is_not_deleted(self, store: Engine, clock: FrozenClock) -> None:
         await accept(store, order("ORD-1"))
         assert not +await store.persons.forget(await find(store), clock.now())

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.dedup.port import KeptContext, SideReport
-from app.errors import Outcome, Reason
+from app.errors import Outcome, Reason, StoreUnavailable
 from app.model import Delivery, Settlement
 from app.outbox import aftermath
 from app.outbox.port import DeadFilter, Memo
@@ -204,6 +204,20 @@ async def test_the_tombstone_is_kept_before_anything_is_done(service: Service, m
     await ask(service, "erasures", status=500)
     ended = await service.runtime.withdrawals.end(list((await claimed(service, "meta")).values()))
     assert [(each.outcome, each.reason) for each in ended] == [(Outcome.ERASED, Reason.ERASURE_REQUEST)]
+
+
+@pytest.mark.parametrize("path", ["withdrawals", "erasures"])
+async def test_nothing_is_answered_before_the_tombstone_is_durable(
+    service: Service, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    await service.post(janes("ER-16"))
+
+    async def full(*_: Any) -> None:
+        raise StoreUnavailable("the store is full")
+
+    monkeypatch.setattr(service.runtime.store, "keep_memos", full)
+    await ask(service, path, status=503)
+    assert (await service.state("purchase_ORD-ER-16"))["destinations"]["meta"]["outcome"] == "queued"
 
 
 async def test_what_is_in_flight_is_left_and_said(service: Service) -> None:

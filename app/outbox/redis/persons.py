@@ -16,8 +16,8 @@ from app.outbox.redis.records import encode_why, marks_text, sealed_in, story_of
 from app.outbox.redis.squeeze import unsqueeze
 from app.outbox.vault import Vault
 
-LOOK_AT = 1_000
-"""How many records one call of a script looks at: about a millisecond of the server's."""
+LOOK_AT = 500
+"""How many records one call of a script looks at: a millisecond or two of the server's, as a step of the sweep."""
 STEP = 5_000
 """After how many of them a step of a scan ends."""
 FOUND = 200
