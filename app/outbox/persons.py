@@ -23,8 +23,8 @@ PENDING_OUTCOMES = frozenset({Outcome.QUEUED, Outcome.RETRYING})
 
 
 def marks_of(keys: Iterable[bytes]) -> tuple[bytes, ...]:
-    """What records carry of these keys, `MARK_BYTES` each, in order and without repeats."""
-    return tuple(dict.fromkeys(key[:MARK_BYTES] for key in keys))
+    """What records carry of these keys, `MARK_BYTES` each, in order."""
+    return tuple([key[:MARK_BYTES] for key in keys])
 
 
 @dataclass(frozen=True, slots=True)

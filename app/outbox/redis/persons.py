@@ -12,7 +12,7 @@ from app.outbox.persons import Trace, TracePage, Wanted
 from app.outbox.redis.link import Call, Link, encode
 from app.outbox.redis.places import blob, place_of, to_us
 from app.outbox.redis.proofs import RedisProofs
-from app.outbox.redis.records import encode_why, marks_text, sealed_in, story_of
+from app.outbox.redis.records import MARK_CHARS, encode_why, marks_text, sealed_in, story_of
 from app.outbox.redis.squeeze import unsqueeze
 from app.outbox.vault import Vault
 
@@ -97,7 +97,9 @@ class RedisPersons:
             if carried is None:
                 fits = event is not None and wanted.fits(event)
             else:
-                fits = not marks.isdisjoint(carried[start : start + 11] for start in range(0, len(carried), 11))
+                fits = not marks.isdisjoint(
+                    carried[start : start + MARK_CHARS] for start in range(0, len(carried), MARK_CHARS)
+                )
             if fits and story.head.source == wanted.source:
                 key = Key(partition, str(story.seq), story.nonce)
                 traces.append(Trace(key, story.event_state(), event, frozenset(name.decode() for name in claimed)))

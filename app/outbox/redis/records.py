@@ -9,7 +9,7 @@ ignores what a newer version put behind what it knows.
 from __future__ import annotations
 
 import struct
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -71,9 +71,12 @@ class Head(msgspec.Struct, array_like=True, frozen=True):
     marks: str | None = None
 
 
+MARK_CHARS = 11
+
+
 def marks_text(marks: Iterable[bytes]) -> list[str]:
-    """How a head spells marks of persons, 11 characters each: the Lua of the servers keeps text only as it is."""
-    return [b64encode(mark).decode().rstrip("=") for mark in marks]
+    """How a head spells marks of persons, `MARK_CHARS` each: the Lua of the servers keeps text only as it is."""
+    return [b2a_base64(mark, newline=False)[:MARK_CHARS].decode() for mark in marks]
 
 
 class Term(msgspec.Struct, array_like=True, frozen=True):
