@@ -25,7 +25,9 @@ from app.withdrawals import Withdrawals
 WITHIN = timedelta(seconds=5)
 """How long one call goes on scanning; the last step may take it a little further."""
 MOST_TOLD = 1000
-"""Arrivals or events after which a call ends sooner."""
+"""Arrivals after which a call ends sooner."""
+MOST_SHOWN = 200
+"""Events after which a call ends sooner: each is shown with all that is kept of it."""
 STOPPING, DELETING = "stop", "delete"
 
 
@@ -196,7 +198,7 @@ class Erasing:
             traces += page.traces
             looked_at += page.looked_at
             after = page.after
-            if after is None or len(traces) >= MOST_TOLD or loop.time() >= until:
+            if after is None or len(traces) >= MOST_SHOWN or loop.time() >= until:
                 return Shown(traces, after, looked_at)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.errors import Outcome
+from app.errors import Outcome, Reason
 from app.model import Form, HashedIdentity
 from app.outbox.port import DeadFilter
 from app.withdrawal import keys_of, names_of, person_keys
@@ -247,6 +247,17 @@ async def test_a_replayed_dead_letter_is_stopped_too(setup: Setup) -> None:
     assert await setup.store.replay(page.letters) == 1
     async with setup.running():
         await setup.settled(withdrawn=1)
+
+
+async def test_what_a_lane_comes_to_after_an_erasure_ends_as_erased(setup: Setup) -> None:
+    await setup.put("mine", event=hashed_event(identity=person(JANE)))
+    await setup.put("somebody-else", event=hashed_event(identity=identity()))
+    await setup.withdrawals.keep("shop", person(JANE), (), setup.clock.now(), is_erasure=True)
+    async with setup.running():
+        await setup.settled(erased=1, delivered=1)
+    assert setup.platform.asked == ["purchase_somebody-else"]
+    (state,) = await setup.store.event("purchase_mine")
+    assert state.destinations["meta"].reason is Reason.ERASURE_REQUEST
 
 
 async def test_it_survives_a_restart_and_is_kept_under_the_store_s_secret(setup: Setup) -> None:
