@@ -163,7 +163,8 @@ def _cors(request: Request, policies: Any) -> dict[str, str]:
     """What lets the asking page read the answer, if its origin is one of these sources'; else nothing."""
     origin = request.headers.get("origin", "")
     if origin and any(policy.takes_receipts and origin in policy.receipt_origins for policy in policies):
-        return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+        # Beacons go with credentials: one that says it is JSON asks leave first, and is not sent without the third.
+        return {"Access-Control-Allow-Origin": origin, "Vary": "Origin", "Access-Control-Allow-Credentials": "true"}
     return {}
 
 

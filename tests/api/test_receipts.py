@@ -181,6 +181,7 @@ async def test_the_key_and_the_origin(service: Service) -> None:
 async def test_a_page_may_ask_before(service: Service) -> None:
     allowed = await service.client.options("/v1/browser-receipts", headers=ORIGIN)
     assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (204, "https://shop.example")
+    assert allowed.headers["access-control-allow-credentials"] == "true"
     refused = await service.client.options("/v1/browser-receipts", headers={"origin": "https://evil.example"})
     assert "access-control-allow-origin" not in refused.headers
 

@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 
 from tests.browser.chromium import on_page
-from tests.browser.shop import GOOGLE_ACTION, RENAMED, SINGLE, Shop
+from tests.browser.shop import GOOGLE_ACTION, RENAMED, SINGLE, TYPED, Shop
 from tests.e2e.harness import KEY, PLATFORMS, Gateway, Order, Sandbox, sandbox_running, source, wait_until
 from tests.e2e.test_google import new_account
 
 RECEIPTS_KEY = "ck_receipts-only"
+ORDERS = 6
 PAGE_S = 90
 JUDGED_S = 240
 
@@ -73,11 +74,12 @@ def visited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visited]:
             visit(gateway, shop, "BACKEND-FIRST", "thanks", is_posted_first=True)
             visit(gateway, shop, "RENAMED", RENAMED)
             visit(gateway, shop, "APP", SINGLE)
+            visit(gateway, shop, "TYPED", TYPED)
             visit(gateway, shop, "FOREIGN", "thanks", shop.other_origin)
             wait_until("everything to be delivered", lambda: not gateway.pending(*PLATFORMS, "google"), 60)
             for name, account in gateway.ledger().items():
-                assert account["delivered"] == 5, f"{name}: {account}\n{gateway.tail()}"
-            audit = wait_until("the audit to have judged all", lambda: judged(gateway, 5), JUDGED_S, every_s=0.5)
+                assert account["delivered"] == ORDERS, f"{name}: {account}\n{gateway.tail()}"
+            audit = wait_until("the audit to have judged all", lambda: judged(gateway, ORDERS), JUDGED_S, every_s=0.5)
             yield Visited(shop, sandbox, gateway, audit)
         finally:
             gateway.close()
@@ -108,9 +110,9 @@ def visit(
         assert [result["status"] for result in gateway.post_events([event])] == ["accepted"]
 
 
-def receipts(gateway: Gateway) -> list[dict[str, Any]]:
+def receipts(gateway: Gateway, method: str = "POST") -> list[dict[str, Any]]:
     """The requests to the receipts' endpoint, as the gateway logged them."""
-    return [line for line in gateway.log() if line.get("route") == "/v1/browser-receipts"]
+    return gateway.logged("request", route="/v1/browser-receipts", method=method)
 
 
 def judged(gateway: Gateway, events: int) -> dict[str, Any] | None:
@@ -121,18 +123,18 @@ def judged(gateway: Gateway, events: int) -> dict[str, Any] | None:
 
 
 def test_the_audit_says_what_met(visited: Visited, figures: Callable[[str], None]) -> None:
-    assert visited.verdicts("meta") == {"paired": 4, "server_only": 1}
-    assert visited.verdicts("tiktok") == {"paired": 3, "name_mismatch": 1, "server_only": 1}
+    assert visited.verdicts("meta") == {"paired": 5, "server_only": 1}
+    assert visited.verdicts("tiktok") == {"paired": 4, "name_mismatch": 1, "server_only": 1}
     for name in ("pinterest", "snapchat", "google"):  # the app fires no pixel of theirs
-        assert visited.verdicts(name) == {"paired": 3, "server_only": 2}
+        assert visited.verdicts(name) == {"paired": 4, "server_only": 2}
     assert visited.audit["conflicts"] == []
-    figures(f"5 pages, {len(visited.shop.fired)} pixel calls, {len(receipts(visited.gateway))} receipts")
+    figures(f"{ORDERS} pages, {len(visited.shop.fired)} pixel calls, {len(receipts(visited.gateway))} receipts")
     for row in visited.audit["rows"]:
         figures(row["words"])
 
 
 def test_each_platform_counts_one(visited: Visited) -> None:
-    numbers = ("PAGE-FIRST", "BACKEND-FIRST", "RENAMED", "APP", "FOREIGN")
+    numbers = ("PAGE-FIRST", "BACKEND-FIRST", "RENAMED", "APP", "TYPED", "FOREIGN")
     once = Counter({f"purchase_{number}": 1 for number in numbers})
     assert {name: visited.sandbox.counted(name) for name in ("meta", "pinterest", "snapchat")} == dict.fromkeys(
         ("meta", "pinterest", "snapchat"), once
@@ -150,11 +152,11 @@ def test_a_page_under_another_name_is_told(visited: Visited) -> None:
 
 def test_a_receipt_of_another_origin_is_refused(visited: Visited) -> None:
     statuses = Counter(line["code"] for line in receipts(visited.gateway))
-    assert statuses == {202: 4, 403: 1}
+    assert statuses == {202: 5, 403: 1}
 
 
-def test_a_beacon_is_sent_without_asking_leave(visited: Visited) -> None:
-    assert {line["method"] for line in receipts(visited.gateway)} == {"POST"}
+def test_a_beacon_asks_leave_only_where_it_says_json(visited: Visited) -> None:
+    assert [line["code"] for line in receipts(visited.gateway, "OPTIONS")] == [204]
 
 
 def test_the_order_has_what_only_the_page_knew(visited: Visited) -> None:

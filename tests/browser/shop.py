@@ -19,7 +19,7 @@ from tests.e2e.harness import ACCOUNTS, Sandbox
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = (ROOT / "docs" / "pixels.md").read_text("utf-8")
 GOOGLE_ACTION = "987654321"
-RENAMED, SINGLE = "renamed", "app"
+RENAMED, SINGLE, TYPED = "renamed", "app", "typed"
 COOKIES = {"_fbp": "fb.1.1795168500000.4711", "_ttp": "2abCdEfGhIjKlMnOpQrStUvWxYz", "_scid": "9f2b-4c1d"}
 
 STUBS = """
@@ -97,6 +97,8 @@ class Shop:
         if kind == RENAMED:  # somebody pasted the call of another release
             assert 'ttq.track("Purchase"' in page
             page = page.replace('ttq.track("Purchase"', 'ttq.track("CompletePayment"')
+        if kind == TYPED:
+            page = page.replace("/convey-pixels.js", "/typed.js")
         return page + f'<script>location.href = "/left/{number}";</script>'
 
     def mint(self, number: str, user_agent: str) -> dict[str, Any]:
@@ -120,12 +122,14 @@ class Shop:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 first, *rest = unquote(self.path.partition("?")[0]).strip("/").split("/")
-                if first in {"thanks", RENAMED, SINGLE}:
+                if first in {"thanks", RENAMED, SINGLE, TYPED}:
                     self._answer(shop.page(first, rest[0], self.path, self.headers["User-Agent"]), "text/html")
                 elif first == "stubs.js":
                     self._answer(STUBS, "text/javascript")
                 elif first == "convey-pixels.js":
                     self._answer(docs_block("function conveyPixels"), "text/javascript")
+                elif first == "typed.js":
+                    self._answer(typed(docs_block("function conveyPixels")), "text/javascript")
                 elif first == "left":
                     self._answer("<!doctype html>elsewhere", "text/html")
                     shop.left.append(rest[0])
@@ -155,6 +159,13 @@ class Shop:
                 """Say nothing."""
 
         return Handler
+
+
+def typed(script: str) -> str:
+    """The script as many would write it: the receipts as JSON by name, for which a browser asks leave first."""
+    text = "JSON.stringify({ key, receipts })"
+    assert text in script
+    return script.replace(text, f'new Blob([{text}], {{ type: "application/json" }})')
 
 
 def _copy(pixel: str, call: list[Any]) -> dict[str, Any]:
