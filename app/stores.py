@@ -14,11 +14,11 @@ from app.config import StoreConfig
 from app.errors import StoreMismatch, StoreUnavailable
 from app.logs import wide_event
 from app.outbox.address import shown_url
+from app.outbox.datakeys import PLAIN
 from app.outbox.port import Store
 from app.outbox.redis import RedisStore
 from app.outbox.room import NO_LIMITS, Limits
 from app.outbox.sqlite import SqliteStore
-from app.outbox.vault import PLAIN
 
 T = TypeVar("T")
 log = logging.getLogger("convey.store")

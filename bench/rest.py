@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from app.model import HashedEvent, decode_event, encode_event
+from app.outbox.datakeys import Encryption, Master
 from app.outbox.redis.squeeze import squeeze, unsqueeze
-from app.outbox.vault import BODY, Encryption, Master, Vault
+from app.outbox.vault import BODY, Vault
 from bench.stores import Clock, Planner
 
 EVENTS = 2_000

@@ -70,7 +70,7 @@ def new(
 
 
 def _show_encryption_key(name: str) -> None:
-    from app.outbox.vault import KEY_BYTES  # noqa: PLC0415 - loads the cipher
+    from app.outbox.datakeys import KEY_BYTES  # noqa: PLC0415 - loads the cipher
 
     if not re.fullmatch(NAME_PATTERN, name):
         fail(f"the name of an encryption key matches {NAME_PATTERN}", UNUSABLE)

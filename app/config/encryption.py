@@ -9,7 +9,7 @@ import re
 from pydantic import Field, SecretStr, field_validator
 
 from app.config.base import NAME_PATTERN, Section
-from app.outbox.vault import KEY_BYTES, Encryption, Master
+from app.outbox.datakeys import KEY_BYTES, Encryption, Master
 
 _HEX = re.compile(r"[0-9a-fA-F]{64}")
 

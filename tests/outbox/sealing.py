@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from app.outbox.vault import PLAIN, Encryption, Master, Vault
+from app.outbox.datakeys import PLAIN, Encryption, Master
+from app.outbox.vault import Vault
 from tests.factories import FrozenClock
 
 FIRST = Master("first", bytes(range(32)))

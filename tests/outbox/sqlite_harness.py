@@ -9,8 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from app.outbox.datakeys import PLAIN, Encryption
 from app.outbox.sqlite import SqliteStore
-from app.outbox.vault import PLAIN, Encryption
 from tests.factories import DESTINATIONS, FrozenClock
 from tests.outbox.support import Engine
 

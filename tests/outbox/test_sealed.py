@@ -17,9 +17,10 @@ from app.dedup.port import KeptContext
 from app.delivery.retry import gate
 from app.errors import Outcome, Reason, StoreMismatch, StoreVanished
 from app.model import LOCKED, UNREADABLE, encode_event
+from app.outbox.datakeys import PLAIN, Encryption, Master
 from app.outbox.port import DeadFilter
 from app.outbox.sqlite.backup import back_up, restore
-from app.outbox.vault import BODY, PLAIN, Encryption, Locked, Master, Unreadable, Vault
+from app.outbox.vault import BODY, Locked, Unreadable, Vault
 from tests.factories import START, FrozenClock, hashed_event, plan
 from tests.outbox.contract_contexts import Remembering
 from tests.outbox.contract_dead import Dying

@@ -16,6 +16,7 @@ from app.logs import wide_event
 from app.model import Accepted, Delivery, Plan, Settlement
 from app.outbox.address import Address, parse_url
 from app.outbox.aftermath import ask_book
+from app.outbox.datakeys import PLAIN, Encryption
 from app.outbox.expiry import Expiry
 from app.outbox.letters import purge_old
 from app.outbox.port import (
@@ -55,7 +56,7 @@ from app.outbox.redis.turns import Turns
 from app.outbox.redis.watch import PERIOD_S, Watch
 from app.outbox.room import NO_LIMITS, Limits, Waiting
 from app.outbox.shares import EVERYTHING, Choice
-from app.outbox.vault import PLAIN, Encryption, Vault
+from app.outbox.vault import Vault
 from app.withdrawal import BOOK
 
 log = logging.getLogger("convey.store")

@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar
 from app.dedup.port import IdKey, KeptContext, MintedId
 from app.errors import Outcome, StoreFull, StoreMismatch, StoreUnavailable
 from app.model import Accepted, Delivery, HashedEvent, Plan, Settlement, decode_event, encode_event
+from app.outbox.datakeys import PLAIN, Encryption
 from app.outbox.expiry import Expiry
 from app.outbox.letters import purge_old
 from app.outbox.port import (
@@ -47,7 +48,7 @@ from app.outbox.sqlite.queues import Queues, next_ready
 from app.outbox.sqlite.recount import recount
 from app.outbox.sqlite.sweeping import Sweeper
 from app.outbox.sqlite.writer import GroupWriter
-from app.outbox.vault import BODY, PLAIN, Encryption, Vault
+from app.outbox.vault import BODY, Vault
 from app.proof import encode_proof
 
 T = TypeVar("T")
