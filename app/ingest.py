@@ -276,11 +276,33 @@ _CONFLICT = Warn(
     "this id belongs to another transaction, or this transaction has another id: nothing was queued, as it would "
     "vanish or count twice; send the id of the order's first event, or set on_conflict: send for the source",
 )
+_STILL_HELD = Warn(
+    "still_held",
+    "/hold",
+    "an earlier copy is held back, and posting it again changes nothing: release it, or cancel it",
+)
+_NOT_HELD = Warn(
+    "not_held", "/hold", "an earlier copy was posted without hold, or released since: it is not held back at every one"
+)
 _UNPROCESSABLE = Fault("", "unprocessable", "this event could not be processed; the operator's log says why")
+
+
+def _told_of_hold(accepted: Accepted, planned: Plan) -> tuple[Warn, ...]:
+    """What the caller should know where an earlier copy is held and this one is not, or the other way round."""
+    pending = [accepted.destinations[each.destination] for each in planned.deliveries]
+    if not planned.is_held:
+        return (_STILL_HELD,) if any(verdict.held_until is not None for verdict in pending) else ()
+    is_going = any(verdict.outcome in _GOING and verdict.held_until is None for verdict in pending)
+    return (_NOT_HELD,) if is_going else ()
+
+
+_GOING = frozenset({Outcome.QUEUED, Outcome.RETRYING, Outcome.DELIVERED})
 
 
 def _answer(accepted: Accepted | None, planned: Plan, item: Parsed) -> IngestResult:
     warnings = item.warnings + planned.warnings
     if accepted is not None and accepted.status is Status.CONFLICT:
         warnings += (_CONFLICT,)
+    elif accepted is not None:
+        warnings += _told_of_hold(accepted, planned)
     return IngestResult(accepted, warnings, () if accepted is not None else (_UNPROCESSABLE,))

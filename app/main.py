@@ -31,6 +31,7 @@ from app.api import (
     events,
     explain,
     health,
+    holds,
     ledger,
     match_keys,
     orders,
@@ -105,6 +106,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         (
             explain,
             events,
+            holds,
             orders,
             event_ids,
             contexts,

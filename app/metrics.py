@@ -194,14 +194,16 @@ SPECS: tuple[Spec, ...] = (
         "outbox_entries",
         Gauge,
         "convey_outbox_entries",
-        f"Pending deliveries that are ready, or will be later (waiting, leased, parked). {SHARED}",
+        "Pending deliveries that are ready, will be later (waiting, leased, parked), or are held until they are "
+        f"released. {SHARED}",
         ("destination", "state"),
     ),
     Spec(
         "outbox_oldest_age",
         Gauge,
         "convey_outbox_oldest_age_seconds",
-        f"Age of the oldest pending delivery since it was accepted, parked lanes included; 0 when none. {SHARED}",
+        "Age of the oldest pending delivery since it was accepted, parked lanes included, held ones left out; 0 when "
+        f"none. {SHARED}",
         ("destination",),
     ),
     Spec(

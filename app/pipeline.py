@@ -168,7 +168,7 @@ def plan(event: Event, policy: SourcePolicy, forms: frozenset[Form], now: dateti
         persons=person_keys(policy.name, identity, policy.person_key),
     )
     warnings += _advice(hashed, transaction, event.event_id is not None)
-    verdicts, deliveries = _route(hashed, policy, gates, now, warnings)
+    verdicts, deliveries = _route(hashed, policy, gates, now, warnings, is_held=event.hold)
     proof = prove(
         event,
         given,
@@ -192,8 +192,6 @@ def plan(event: Event, policy: SourcePolicy, forms: frozenset[Form], now: dateti
 
 
 def _faults(event: Event, policy: SourcePolicy) -> Iterable[Fault]:
-    if event.hold:
-        yield Fault("/hold", "not_available", "holding events back is not available in this version")
     known = {route.name for route in policy.routes}
     for position, wanted in enumerate(event.destinations or ()):
         if wanted not in known:
@@ -328,6 +326,8 @@ def _route(
     gates: Mapping[str, ConsentDecision],
     now: datetime,
     warnings: list[Warn],
+    *,
+    is_held: bool,
 ) -> tuple[dict[str, Verdict], list[PlannedDelivery]]:
     verdicts: dict[str, Verdict] = {}
     deliveries: list[PlannedDelivery] = []
@@ -344,11 +344,12 @@ def _route(
             verdicts[route.name] = Verdict(Outcome.SKIPPED, admission.reason, admission.detail)
             continue
         warnings += [warn for warn in admission.warnings if warn not in warnings]
-        verdicts[route.name] = Verdict(Outcome.QUEUED, limited=gate.limited)
         budget = _budget(hashed, policy, admission)
+        held_until = _release_by(budget, policy) if is_held else None
+        verdicts[route.name] = Verdict(Outcome.QUEUED, limited=gate.limited, held_until=held_until)
         if budget.pair_until is not None and budget.pair_until <= now and _TOO_LATE not in warnings:
             warnings.append(_TOO_LATE)
-        deliveries.append(PlannedDelivery(route.name, budget, gate.limited))
+        deliveries.append(PlannedDelivery(route.name, budget, gate.limited, held_until))
     return verdicts, deliveries
 
 
@@ -361,6 +362,16 @@ def _budget(hashed: HashedEvent, policy: SourcePolicy, admission: Admit) -> Budg
             window = min(window, policy.dedup_window)
         pair_until = hashed.event_time + window
     return Budget(admission.window_until, pair_until, admission.repeat_for)
+
+
+def _release_by(budget: Budget, policy: SourcePolicy) -> datetime:
+    """Until when what is held back may be released and still be sent.
+
+    Where pages report, what no pixel reported goes out after the pairing window, too: the release may come as late.
+    """
+    if budget.pair_until is None or policy.takes_receipts:
+        return budget.window_until
+    return min(budget.pair_until, budget.window_until)
 
 
 def transaction_of(event: Event) -> str | None:

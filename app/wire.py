@@ -246,7 +246,9 @@ class Event(WireModel):
     destinations: Annotated[list[Word], Field(max_length=50)] | None = Field(
         None, description="Only these of the source's destinations; all of them when absent."
     )
-    hold: bool = False
+    hold: bool = Field(
+        False, description="Keep it back (an order not yet paid) until it is released or cancelled, within its time."
+    )
     test: bool = False
     test_event_codes: Annotated[dict[Word, TestCode], Field(max_length=50)] | None = Field(
         None, description="Test codes by destination, instead of the configured ones. Makes it a test event."

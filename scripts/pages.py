@@ -14,6 +14,7 @@ from app.api import (
     events,
     explain,
     health,
+    holds,
     ledger,
     match_keys,
     orders,
@@ -74,6 +75,8 @@ def api_page() -> str:
         "explainEvents": "ingest",
         "getEvent": "read",
         "findEvents": "read",
+        "releaseEvent": "ingest",
+        "cancelEvent": "ingest",
         "lookUpOrders": "read",
         "listTransactions": "read",
         "exportConsentProofs": "read",
@@ -100,6 +103,7 @@ def api_page() -> str:
     }
     for module in (
         events,
+        holds,
         orders,
         explain,
         event_ids,

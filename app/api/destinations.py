@@ -86,6 +86,7 @@ class LaneBody(BaseModel):
     reason: str | None = Field(description="The person's or the platform's own words.")
     ready: int = Field(description="Deliveries that could go now.")
     later: int = Field(description="Deliveries under way, or waiting for a later try.")
+    held: int = Field(description="Deliveries held back until they are released; none of the ages counts them.")
     in_flight: int = Field(description="Deliveries under way, as the workers last said.")
     oldest_accepted_at: str | None
     oldest_age_s: float | None
@@ -213,6 +214,7 @@ def _lane(view: LaneView, now: datetime) -> dict[str, Any]:
         "reason": view.reason,
         "ready": view.backlog.ready,
         "later": view.backlog.later,
+        "held": view.backlog.held,
         "in_flight": view.in_flight,
         "oldest_accepted_at": oldest,
         "oldest_age_s": None if oldest is None else round(max(0.0, (now - oldest).total_seconds()), 1),

@@ -45,6 +45,7 @@ class VerdictBody(BaseModel):
     reason: Reason | None = None
     reason_detail: str | None = None
     limited: bool | None = None
+    held_until: str | None = Field(None, description="Until when it can be released, where it is held back.")
 
 
 class ResultBody(BaseModel):
@@ -79,6 +80,7 @@ class DeliveryBody(BaseModel):
     attempts: int
     trace_id: str | None = None
     limited: bool = False
+    held_until: str | None = Field(None, description="Until when it can be released, where it is held back.")
     rejected_after_acceptance: str | None = Field(
         None, description="Why the platform refused it after it had taken it, if it did."
     )
@@ -364,7 +366,8 @@ def warning_json(warn: Warn) -> dict[str, str]:
 def verdict_json(verdict: Verdict) -> dict[str, Any]:
     """One verdict as the answers spell it."""
     if verdict.reason is None:
-        return {"outcome": verdict.outcome, "limited": verdict.limited}
+        told = {"outcome": verdict.outcome, "limited": verdict.limited}
+        return told if verdict.held_until is None else {**told, "held_until": verdict.held_until}
     body: dict[str, Any] = {"outcome": verdict.outcome, "reason": verdict.reason}
     if verdict.reason_detail is not None:
         body["reason_detail"] = verdict.reason_detail
@@ -386,6 +389,7 @@ def _event(state: EventState, refused: Mapping[str, str]) -> dict[str, Any]:
                 "attempts": delivery.attempts,
                 "trace_id": delivery.trace_id,
                 "limited": delivery.limited,
+                "held_until": delivery.held_until,
                 "rejected_after_acceptance": refused.get(name),
             }
             for name, delivery in state.destinations.items()

@@ -25,6 +25,7 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "unauthorized": (401, "No usable API key"),
     "forbidden": (403, "The key lacks the scope"),
     "not_found": (404, "Not found"),
+    "not_held": (409, "The event is not held back"),
     "method_not_allowed": (405, "Method not allowed"),
     "body_too_slow": (408, "The body came too slowly"),
     "body_too_large": (413, "The body is too large"),

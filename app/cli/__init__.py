@@ -13,6 +13,7 @@ from app.cli.config import config_app
 from app.cli.dead_letters import dead_letters_app
 from app.cli.destinations import destinations_app
 from app.cli.doctor.verb import doctor
+from app.cli.events import events_app
 from app.cli.explain import explain
 from app.cli.imports.verb import import_file
 from app.cli.keys import keys_app
@@ -42,6 +43,7 @@ app.command("ledger")(ledger)
 app.command("reconcile")(reconcile)
 app.command("rejects")(rejects)
 app.command("doctor")(doctor)
+app.add_typer(events_app, name="events")
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(destinations_app, name="destinations")
 app.add_typer(audit_app, name="audit")

@@ -172,7 +172,7 @@ def _print_json(answer: Any) -> None:
 
 def _table(lanes: Mapping[str, Any]) -> Table:
     table = Table("destination", "state", "since", "until", "reason")
-    for heading in ("ready", "later", "in flight", "oldest", "cap / min"):
+    for heading in ("ready", "later", "held", "in flight", "oldest", "cap / min"):
         table.add_column(heading, justify="right")
     table.add_column("paused events")
     for name, lane in lanes.items():
@@ -185,6 +185,7 @@ def _table(lanes: Mapping[str, Any]) -> Table:
             lane.get("reason") or "",
             lane.get("ready"),
             lane.get("later"),
+            lane.get("held"),
             lane.get("in_flight"),
             _age(lane.get("oldest_age_s")),
             lane.get("rate_per_minute") or "",

@@ -51,7 +51,7 @@ def gate(delivery: Delivery, now: datetime, send_time: timedelta) -> Settlement 
     not released in its time, whatever this clock says.
     """
     if delivery.is_held:
-        return Settlement(delivery, Outcome.EXPIRED, _held_too_long(delivery.budget), _NEVER_RELEASED, attempted=False)
+        return Settlement(delivery, Outcome.EXPIRED, _held_too_long(delivery.budget), NEVER_RELEASED, attempted=False)
     if delivery.event is UNREADABLE:
         detail = "the data key of the day it was accepted on is gone, or the stored event is damaged"
         return Settlement(delivery, Outcome.DEAD, Reason.BODY_UNREADABLE, detail, attempted=False)
@@ -72,7 +72,8 @@ def gate(delivery: Delivery, now: datetime, send_time: timedelta) -> Settlement 
     return None if reason is None else Settlement(delivery, Outcome.EXPIRED, reason, attempted=False)
 
 
-_NEVER_RELEASED = "it was held back and never released"
+NEVER_RELEASED = "it was held back and never released"
+"""The detail of what expired while it was held."""
 
 
 def _held_too_long(budget: Budget) -> Reason:

@@ -194,6 +194,7 @@ def set_backlog(metrics: Metrics, backlog: Mapping[str, Backlog], now: datetime)
     for name, waiting in backlog.items():
         metrics.outbox_entries.labels(name, "ready").set(waiting.ready)
         metrics.outbox_entries.labels(name, "later").set(waiting.later)
+        metrics.outbox_entries.labels(name, "held").set(waiting.held)
         oldest = waiting.oldest_accepted_at
         age = 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())
         metrics.outbox_oldest_age.labels(name).set(age)

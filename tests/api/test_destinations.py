@@ -81,6 +81,7 @@ async def test_every_lane_is_told(working: Service) -> None:
         "reason": None,
         "ready": 0,
         "later": 0,
+        "held": 0,
         "in_flight": 0,
         "oldest_accepted_at": None,
         "oldest_age_s": None,

@@ -114,6 +114,7 @@ async def test_what_became_of_an_event(tmp_path: Path, sandbox: SandboxServer, c
                 "attempts",
                 "trace_id",
                 "limited",
+                "held_until",
                 "rejected_after_acceptance",
             }
             assert (each["reason"], each["attempts"]) == (None, 1)

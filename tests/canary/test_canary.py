@@ -173,6 +173,9 @@ def refuse(stage: Stage, flock: Flock) -> None:
     client.ask("headers", 200, "GET", "/v1/ledger", headers=headers)
     client.ask("no such event", 404, "GET", f"/v1/events/{flock.email('event id asked for')}")
     client.ask("no such name", 404, "GET", "/v1/events/x", params={"event_name": flock.email("name asked for")})
+    for verb in ("release", "cancel"):
+        path = f"/v1/events/{flock.email(f'event id to {verb}')}/{verb}"
+        client.ask(f"no event to {verb}", 404, "POST", path, params={"event_name": flock.email(f"name to {verb}")})
     client.ask("no such source", 403, "GET", "/v1/events/x", params={"source": flock.email("source asked for")})
     for name in ("since", "until", "source"):
         asked = {name: flock.email(f"proofs' {name}")}

@@ -22,6 +22,7 @@ LANE: dict[str, Any] = {
     "reason": "code 190 \x1b[31m",
     "ready": 12,
     "later": 3,
+    "held": 5,
     "in_flight": 1,
     "oldest_accepted_at": "2026-11-20T10:00:00+00:00",
     "oldest_age_s": 7230.0,
@@ -40,7 +41,7 @@ def test_the_list(run, gateway):
     assert done.exit_code == 0, done.output
     [row] = [[cell.strip() for cell in line.split("│")[1:-1]] for line in done.stdout.splitlines() if line[0] == "│"]
     assert row[:4] == ["meta", "parked", "2026-11-20T12:00:00Z", "2026-11-20T12:00:30Z"]
-    assert row[5:] == ["12", "3", "1", "2h", "", "PageView"]
+    assert row[5:] == ["12", "3", "5", "1", "2h", "", "PageView"]
     assert "\x1b" not in done.stdout
     assert "2 workers" in done.stdout
 

@@ -121,7 +121,7 @@ def setup() -> Setup:
 
 
 async def test_results_keep_the_order_of_the_request(setup: Setup) -> None:
-    results = await setup.take(item("A"), bad(), item("B", hold=True), item("C"))
+    results = await setup.take(item("A"), bad(), item("B", destinations=["nowhere"]), item("C"))
     assert [result.status for result in results] == [Status.ACCEPTED, Status.INVALID, Status.INVALID, Status.ACCEPTED]
     assert [result.accepted.event_id if result.accepted else None for result in results] == [
         "purchase_A",
@@ -131,7 +131,7 @@ async def test_results_keep_the_order_of_the_request(setup: Setup) -> None:
     ]
     assert setup.outbox.calls == [["A", "C"]]
     assert results[1].faults == (FAULT,)
-    assert [fault.pointer for fault in results[2].faults] == ["/hold"]
+    assert [fault.pointer for fault in results[2].faults] == ["/destinations/0"]
     assert all(TOLD in result.warnings for result in results)
 
 

@@ -400,7 +400,6 @@ def test_every_fault_of_an_event_is_told_at_once() -> None:
         event_time="never",
         event_id="jane@mail.example",
         occurrence="+14155552671",
-        hold=True,
         destinations=["one", "nowhere"],
         custom_data={"currency": "QQQ", "order_id": "jane@mail.example", "search_string": "jane@mail.example"},
     )
@@ -408,7 +407,6 @@ def test_every_fault_of_an_event_is_told_at_once() -> None:
         "/event_time",
         "/event_id",
         "/occurrence",
-        "/hold",
         "/destinations/1",
         "/custom_data/currency",
         "/custom_data/order_id",
