@@ -1,6 +1,6 @@
 """Pages and backends that all ask for one order's id, and post that order, at the same instant and through crashes.
 
-An id that everybody derives alike would come out right by luck: every fourth backend brings an id of its own, so that
+An id that everybody derives alike would come out right by luck: every second backend brings an id of its own, so that
 it matters who is first. Whoever that is, all others must be told of that id, and one event may be accepted.
 """
 
