@@ -23,33 +23,35 @@ from app.outbox.port import Store
 from app.withdrawals import Withdrawals
 
 WITHIN = timedelta(seconds=5)
-"""How long one call goes on scanning; the last step may take it a little further."""
 MOST_TOLD = 1000
 """Arrivals after which a call ends sooner."""
 MOST_SHOWN = 200
 """Events after which a call ends sooner: each is shown with all that is kept of it."""
 STOPPING, DELETING = "stop", "delete"
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """An erasure under way: since when, what it does now, and how far the scan is."""
+    """An erasure under way: since when, what it does now, how far the scan is, and whether it found anything yet."""
 
     began_at: datetime
     phase: str = STOPPING
     after: str | None = None
+    has_found: bool = False
 
     def spell(self, whose: str) -> str:
         """As the caller brings it back. `whose` ties it to the person it was begun for."""
-        return "~".join((whose, self.phase, str(int(self.began_at.timestamp() * 1_000_000)), self.after or ""))
+        began_us = (self.began_at - from_epoch(0)) // _MICROSECOND
+        return "~".join((whose, self.phase, str(began_us), str(int(self.has_found)), self.after or ""))
 
     @classmethod
     def read(cls, text: str, whose: str) -> Erasure:
         """What `spell` wrote for this person. Raises: ValueError."""
-        of, phase, began_us, after = text.split("~")
+        of, phase, began_us, has_found, after = text.split("~")
         if of != whose or phase not in {STOPPING, DELETING} or not 0 <= int(began_us) < 2**53:
             raise ValueError("not the continuation of an erasure of this person")
-        return cls(from_epoch(int(began_us) / 1_000_000), phase, after or None)
+        return cls(from_epoch(0) + int(began_us) * _MICROSECOND, phase, after or None, has_found == "1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +100,19 @@ class Erasing:
     """Erases and shows, over one store. `adjusting` are the destinations that leave memos behind."""
 
     def __init__(
-        self, store: Store, withdrawals: Withdrawals, adjusting: Collection[str], now: Callable[[], datetime]
+        self,
+        store: Store,
+        withdrawals: Withdrawals,
+        adjusting: Collection[str],
+        now: Callable[[], datetime],
+        within: timedelta = WITHIN,
     ) -> None:
+        """`within` is how long one call goes on scanning; the last step may take it a little further."""
         self._store = store
         self._withdrawals = withdrawals
         self._adjusting = adjusting
         self._now = now
+        self._within = within
 
     async def erase(
         self,
@@ -112,7 +121,6 @@ class Erasing:
         going_on: Erasure | None,
         *,
         keeps_proofs: bool = False,
-        within: timedelta = WITHIN,
     ) -> Progress:
         """Begin an erasure, or go on with one, for a bounded time.
 
@@ -127,7 +135,7 @@ class Erasing:
         wanted = self._withdrawals.wanted(source, identity)
         done = Progress(going_on.began_at, going_on.phase)
         loop = asyncio.get_running_loop()
-        until = loop.time() + within.total_seconds()
+        until = loop.time() + self._within.total_seconds()
         while True:
             page = await self._store.persons.find(wanted, going_on.after)
             done.looked_at += page.looked_at
@@ -135,12 +143,12 @@ class Erasing:
                 await self._stop(page, wanted, done)
             else:
                 await self._delete(page, going_on.began_at, done, keeps_proofs=keeps_proofs)
-            going_on = replace(going_on, after=page.after)
+            going_on = replace(going_on, after=page.after, has_found=going_on.has_found or bool(page.traces))
             if page.after is None or len(done.arrivals) >= MOST_TOLD or loop.time() >= until:
                 break
         if page.after is not None:
             done.going_on = going_on
-        elif going_on.phase == STOPPING and done.found:
+        elif going_on.phase == STOPPING and going_on.has_found:
             done.going_on = Erasure(going_on.began_at, DELETING)
         return done
 
@@ -181,16 +189,14 @@ class Erasing:
             if adjusted:
                 await self._store.drop_memos(aftermath.adjust_book(destination), adjusted)
 
-    async def show(
-        self, source: str, identity: HashedIdentity, after: str | None, *, within: timedelta = WITHIN
-    ) -> Shown:
+    async def show(self, source: str, identity: HashedIdentity, after: str | None) -> Shown:
         """The next of a person's events, scanning for a bounded time.
 
         Raises: ValueError when `after` is no place of this store; StoreUnavailable.
         """
         wanted = self._withdrawals.wanted(source, identity)
         loop = asyncio.get_running_loop()
-        until = loop.time() + within.total_seconds()
+        until = loop.time() + self._within.total_seconds()
         traces: list[Trace] = []
         looked_at = 0
         while True:

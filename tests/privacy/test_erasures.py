@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from app.dedup.port import KeptContext, SideReport
+from app.erasing import Erasing
 from app.errors import Outcome, Reason, StoreUnavailable
 from app.model import Delivery, Settlement
 from app.outbox import aftermath
@@ -281,14 +282,21 @@ async def test_proofs_may_be_kept_as_evidence(service: Service) -> None:
 
 
 async def test_it_goes_on_in_bounded_steps(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = service.runtime
+    service.app.state.erasing = Erasing(runtime.store, runtime.withdrawals, (), runtime.now, within=timedelta(0))
     monkeypatch.setattr("app.outbox.sqlite.persons.LOOK_AT", 2)
-    monkeypatch.setattr("app.erasing.MOST_TOLD", 1)
     await put(service)
+    await service.post({"events": [fresh(), fresh(), fresh()]})
     told = await erase(service)
-    assert len(told) > 2
+    assert [(each["phase"], each["found"]) for each in told] == [
+        *(("stop", found) for found in (2, 1, 0, 0)),
+        *(("delete", found) for found in (2, 1, 0, 0)),
+    ]
     assert sum(each["deleted"]["events"] for each in told) == 3
     assert [each["event_id"] for answer in told for each in answer["delivered"]] == ["purchase_ORD-ER-1"]
-    assert sum(each["looked_at"] for each in told) == 8
+    assert sum(each["looked_at"] for each in told) == 14
+    again = await erase(service)
+    assert [(each["phase"], each["found"]) for each in again] == [("stop", 0)] * 4
 
 
 async def test_a_continuation_belongs_to_its_person_and_store(service: Service) -> None:
