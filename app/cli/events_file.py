@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -16,6 +17,23 @@ MAX_BYTES = 4 << 20
 
 class FileError(Exception):
     """The file cannot be read as events; the message says where, never what stands there."""
+
+
+@contextlib.contextmanager
+def opened(name: str) -> Iterator[BinaryIO]:
+    """The file `name`, or standard input for `-`.
+
+    Raises: FileError.
+    """
+    if name == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        file = Path(name).open("rb")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise FileError(f"{name} cannot be read: {error.strerror or 'input/output error'}") from None
+    with file:
+        yield file
 
 
 def read_events(name: str) -> list[dict[str, Any]]:

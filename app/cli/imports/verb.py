@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import itertools
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -17,7 +16,7 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from app.cli.client import DEFAULT_URL, Gateway, GatewayError, Key, Url
-from app.cli.events_file import FileError
+from app.cli.events_file import FileError, opened
 from app.cli.imports.columns import Reading, constants, parse_maps
 from app.cli.imports.report import ErrorsFile, Tally, faults_of, show
 from app.cli.imports.rows import Layout, Row, Source, read_rows
@@ -83,11 +82,11 @@ def import_file(
         layout = layout_of(form, encoding, delimiter, maps, sets, timezone, ignore_unknown, decimal_comma)
         options = digest_of_options(url, form, encoding, delimiter, maps, sets, timezone, ignore_unknown, decimal_comma)
         persist_s = _patience(patience)
-        with _opened(file) as opened, Gateway(url, key, persist_s=persist_s) as gateway:
+        with _alone(file) as listed, Gateway(url, key, persist_s=persist_s) as gateway:
             run = Import(gateway, _state(file, state, is_dry=dry_run), is_dry=dry_run)
             report = errors or _errors(file, is_dry=dry_run)
             try:
-                tally = run.through(opened, file, layout, options, report, restart=restart)
+                tally = run.through(listed, file, layout, options, report, restart=restart)
             except KeyboardInterrupt:
                 fail(run.stopped(), INTERRUPTED)
     except FileError as error:
@@ -141,22 +140,16 @@ def layout_of(
 
 
 @contextlib.contextmanager
-def _opened(name: str) -> Iterator[BinaryIO]:
+def _alone(name: str) -> Iterator[BinaryIO]:
     """The file, which no other import on this machine reads meanwhile."""
-    if name == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        file = Path(name).open("rb")  # noqa: SIM115 - closed below
-    except OSError as error:
-        raise FileError(f"{name} cannot be read: {error.strerror or 'input/output error'}") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise FileError(f"{name} is being imported by another process") from None
-        except OSError:
-            pass  # a file system without locks
+    with opened(name) as file:
+        if name != "-":
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise FileError(f"{name} is being imported by another process") from None
+            except OSError:
+                pass  # a file system without locks
         yield file
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -16,7 +14,7 @@ import typer
 
 from app import facts
 from app.cli.client import DEFAULT_URL, Gateway, GatewayError, Key, Url
-from app.cli.events_file import FileError
+from app.cli.events_file import FileError, opened
 from app.cli.imports.columns import parse_maps
 from app.cli.imports.rows import read_rows
 from app.cli.imports.verb import file_progress, layout_of
@@ -90,16 +88,16 @@ def reconcile(
         how = Reading(_currency(currency), zone, names_with(layout.maps))
         span = Span(_instant("--since", since, zone), _instant("--until", until, zone, is_end=True))
         name = canonical_name(event_name)[0]
-        with Rows(rows) as written, Gateway(url, key) as gateway, _opened(file) as opened, file_progress() as progress:
+        with Rows(rows) as written, Gateway(url, key) as gateway, opened(file) as listed, file_progress() as progress:
             compared = Comparison(gateway, name, span, written.note)
             task = progress.add_task("comparing", total=None if file == "-" else Path(file).stat().st_size)
             gateway.on_wait = lambda why: progress.update(task, description=f"waiting: {why}")
 
             def moved() -> None:
                 if file != "-":
-                    progress.update(task, completed=opened.tell(), description="comparing")
+                    progress.update(task, completed=listed.tell(), description="comparing")
 
-            source = read_rows(opened, file, layout)
+            source = read_rows(listed, file, layout)
             try:
                 compared.run(orders_of(source.rows, how), moved)
             finally:
@@ -131,19 +129,6 @@ def _instant(option: str, text: str | None, zone: ZoneInfo | None, *, is_end: bo
     if instant is None:
         raise FileError(f"{option} is a day, or a date and time with an offset or --timezone: 2026-11-20")
     return instant + timedelta(days=1) if is_end and len(text.strip()) == _DAY_LENGTH else instant
-
-
-@contextlib.contextmanager
-def _opened(name: str) -> Iterator[BinaryIO]:
-    if name == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        file = Path(name).open("rb")  # noqa: SIM115 - closed below
-    except OSError as error:
-        raise FileError(f"{name} cannot be read: {error.strerror or 'input/output error'}") from None
-    with file:
-        yield file
 
 
 def _write(path: Path | None, make: Callable[[], str]) -> None:
