@@ -80,16 +80,18 @@ class Gateway:
     def __exit__(self, *exception: object) -> None:
         self._client.close()
 
-    def ask(self, method: str, path: str, *, body: bytes | None = None, takes: frozenset[int]) -> dict[str, Any]:
+    def ask(
+        self, method: str, path: str, *, body: bytes | None = None, takes: frozenset[int], reads: bool = False
+    ) -> dict[str, Any]:
         """The JSON object answered to one request with a status in `takes`; a busy gateway is asked again.
 
-        A GET that has to wait says so on stderr at once.
+        A GET, or whatever else only `reads`, that has to wait says so on stderr at once.
 
         Raises: GatewayError.
         """
         headers = {} if body is None else {"content-type": "application/json"}
         waited_s = 0.0
-        is_question = method == "GET"
+        is_question = method == "GET" or reads
         patience = PATIENCE_READING if is_question else PATIENCE
         for attempt in itertools.count():
             failure, reply = None, None
@@ -163,6 +165,7 @@ def _refusal(reply: httpx.Response, *, is_question: bool) -> str:
         401: "the gateway does not know this key",
         403: "this key may not do that",
         404: "the gateway does not know this call",
+        405: "the gateway does not know this call",
         503: "the gateway's store does not answer right now"
         if is_question
         else "the gateway cannot keep events right now; nothing of this request was kept",

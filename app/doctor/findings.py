@@ -57,9 +57,9 @@ def is_sound(findings: Iterable[Finding], *, is_strict: bool = False) -> bool:
     return not any(finding.level in bad for finding in findings)
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 event`, `2 events`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """`1 event`, `2 events`; `plural` where it is not the noun and an s."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def percent(part: int, whole: int) -> str:

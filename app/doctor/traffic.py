@@ -36,7 +36,7 @@ def judge_lanes(workers: int, lanes: Mapping[str, Mapping[str, Any]]) -> list[Fi
 def _judge_lane(name: str, lane: Mapping[str, Any]) -> list[Finding]:
     state, reason = lane["state"], lane.get("reason")
     why = f" ({reason})" if reason else ""
-    waiting = f"{counted(lane['ready'] + lane['later'], 'delivery').replace('deliverys', 'deliveries')} wait"
+    waiting = f"{counted(lane['ready'] + lane['later'], 'delivery', 'deliveries')} waiting"
     found = []
     if state == "paused":
         step = f"`convey destinations resume {name}` when the reason is gone: what waits too long expires"
@@ -50,7 +50,7 @@ def _judge_lane(name: str, lane: Mapping[str, Any]) -> list[Finding]:
     elif state != "running":
         found.append(Finding("lanes", Level.UNKNOWN, f"{name} is {state}{why}"))
     elif (lane.get("oldest_age_s") or 0) > OLD_S:
-        words = f"{name} runs, yet {waiting}, the oldest for {span(lane['oldest_age_s'])}"
+        words = f"{name} runs, with {waiting}, the oldest for {span(lane['oldest_age_s'])}"
         found.append(Finding("lanes", Level.WARNING, words, "docs/lanes.md: is it rate limited, or is a cap set?"))
     for held in lane.get("paused_events") or ():
         step = f"`convey destinations resume {name} --event-name {held['event_name']}`"

@@ -16,7 +16,8 @@ def answering(known: dict[str, dict[str, Any]]) -> Any:
 
     def answer(read: Any) -> Answer:
         if read is None:
-            return 200, {}, json.dumps({"events": [], "next": None}).encode()
+            told = [{"transaction_id": "ORD-1", "event_name": "Purchase", "destinations": {"meta": delivered("9")}}]
+            return 200, {}, json.dumps({"events": told, "next": None}).encode()
         results = [
             {
                 "index": index,
@@ -74,7 +75,7 @@ def test_bad_rows_are_named_by_their_lines_and_never_by_what_stands_there(run, g
     gateway.answer = answering({})
     rows = ["order_id,value,currency,time", "ORD-1,12.9O,EUR,", "ORD-2,1,XYZ,", "ORD-3,1,,", "ORD-4,1,EUR,soon",
             ",1,EUR,", "ORD-6,-5,EUR,", "ORD-7,1", "ORD-8,1,EUR,2026-11-20T10:00:00Z"]  # fmt: skip
-    told = reconciled(run, gateway, tmp_path, "a.csv", "\n".join(rows), "--check", code=1)
+    told = reconciled(run, gateway, tmp_path, "a.csv", "\n".join(rows), "--since=2026-11-01", "--check", code=1)
     assert [each["line"] for each in told["bad_rows"]] == [2, 3, 4, 5, 6, 7, 8]
     assert not {"12.9O", "XYZ", "soon", "-5"} & set(json.dumps(told["bad_rows"]).replace(",", " ").split())
     assert figures(told) == {"missing": (1, {"EUR": "1"})}
@@ -85,6 +86,17 @@ def test_the_lines_of_an_order_s_items_are_one_order(run, gateway, tmp_path) -> 
     text = "Name,Total,Currency,Item\n#1001,30.00,EUR,Shirt\n#1001,,,Socks\n#1002,7,EUR,Hat\n#1001,30.00,EUR,Shirt\n"
     told = reconciled(run, gateway, tmp_path, "a.csv", text)
     assert (told["list"]["orders"], told["repeated_rows"], told["bad_rows"]) == (2, 1, [])
+
+
+def test_an_order_that_the_list_does_not_have_is_extra(run, gateway, tmp_path) -> None:
+    gateway.answer = answering({"ORD-2": delivered("5")})
+    text = "order_id,value,currency\nORD-2,5,EUR\n"
+    span = ("--since", "2026-11-01", "--until", "2026-11-30")
+    told = reconciled(run, gateway, tmp_path, "a.csv", text, *span, "--check", code=1)
+    assert figures(told) == {"delivered": (1, {"EUR": "5"}), "extra": (1, {"EUR": "9"})}
+    assert told["looked_for_extra"]["since"] == "2026-11-13T00:00:00+00:00"  # the journal goes no further back
+    told = reconciled(run, gateway, tmp_path, "a.csv", text + "ORD-1,a lot,EUR\n", *span, "--check", code=1)
+    assert "extra" not in figures(told)  # its row is bad, and it is in the list all the same
 
 
 def test_without_times_nothing_is_called_missing(run, gateway, tmp_path) -> None:

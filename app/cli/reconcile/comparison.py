@@ -54,6 +54,7 @@ class Comparison:
     _seen: set[int] = field(default_factory=set)
     _first: datetime | None = None
     _last: datetime | None = None
+    _journal_since: datetime | None = None
 
     def run(self, rows: Iterator[Order | BadRow], moved: Callable[[], None]) -> None:
         """Compare every order; `moved` is called after each request.
@@ -70,6 +71,8 @@ class Comparison:
         for row in rows:
             if isinstance(row, BadRow):
                 self.bad_rows.append(row)
+                if row.order_id is not None:
+                    self._seen.add(_digest(row.order_id))
                 continue
             digest = _digest(row.order_id)
             if digest in self._seen:
@@ -83,11 +86,11 @@ class Comparison:
 
     def _compare(self, orders: Sequence[Order]) -> None:
         body = orjson.dumps({"transaction_ids": [order.order_id for order in orders]})
-        answer = self.gateway.ask("POST", "/v1/events/lookup", body=body, takes=OK)
+        answer = self.gateway.ask("POST", "/v1/events/lookup", body=body, takes=OK, reads=True)
         try:
             results = answer["results"]
             destinations = [str(name) for name in answer["destinations"]]
-            journal_since = _instant(answer["journal_since"])
+            journal_since = self._journal_since = _instant(answer["journal_since"])
             told = [self._told(result["events"]) for result in results]
         except (KeyError, TypeError, ValueError, AttributeError, InvalidOperation):
             raise GatewayError("the gateway did not answer with what became of each order") from None
@@ -106,7 +109,10 @@ class Comparison:
     def _look_for_extra(self, moved: Callable[[], None]) -> None:
         since = self.span.since or (self._first + EDGE if self._first is not None else None)
         before = self.span.before or self._last
-        if since is None or before is None or since >= before:
+        if since is None or before is None:
+            return
+        since = max(since, self._journal_since or since)
+        if since >= before:
             return
         self.looked_for_extra = (since, before)
         query = {"since": since.isoformat(), "before": before.isoformat()}

@@ -32,10 +32,14 @@ _SPACED_OFFSET = re.compile(r"(.*\d) ?([+-]\d{2}):?(\d{2})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that cannot be compared: the line it begins on, and why, never what stands there."""
+    """A row that cannot be compared: the line it begins on, and why, never what stands there.
+
+    `order_id` is there where that at least can be read: the order is in the list all the same.
+    """
 
     line: int
     words: str
+    order_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +85,12 @@ def _order(row: Row, how: Reading) -> Order | BadRow:
         return BadRow(row.line, f"order id: must be a text of 1 to {LONGEST_ID} characters")
     money = _money(_field(row.event, VALUE, how), _text(_field(row.event, CURRENCY, how)) or how.currency)
     if isinstance(money, str):
-        return BadRow(row.line, money)
+        return BadRow(row.line, money, order_id)
     time = _field(row.event, TIME, how)
     placed_at = None if time in {None, ""} else instant_of(time, how.zone)
     if placed_at is None and time not in {None, ""}:
-        return BadRow(row.line, "time: must be a day, or a date and time; without an offset it needs --timezone")
+        words = "time: must be a day, or a date and time; without an offset it needs --timezone"
+        return BadRow(row.line, words, order_id)
     return Order(order_id, row.line, money, placed_at)
 
 
