@@ -17,9 +17,9 @@ PAGE = Path(__file__).parent.parent / "docs" / "sizing.md"
 
 def test_memory_adds_up():
     needs = size(SOME)
-    assert needs.waiting_bytes == 100 * 6 * 3600 * (1255 + 4 * 276)
-    assert needs.journal_bytes == 100 * 18 * 3600 * (250 + 4 * 50)
-    assert needs.remembered_bytes == 100 * 24 * 3600 * (102 + 4 * 6)
+    assert needs.waiting_bytes == 100 * 6 * 3600 * (1566 + 4 * 283)
+    assert needs.journal_bytes == 100 * 18 * 3600 * (280 + 4 * 67)
+    assert needs.remembered_bytes == 100 * 24 * 3600 * (105 + 4 * 4)
     assert needs.proof_bytes == 0
     assert size(replace(SOME, proof_retention=DAY)).proof_bytes == 100 * 24 * 3600 * 80
     assert needs.memory_bytes == needs.waiting_bytes + needs.journal_bytes + needs.remembered_bytes + (16 << 20)
