@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import orjson
 import typer
 from rich.table import Table
 
-from app.cli.client import DEFAULT_URL, Gateway, GatewayError, Key, Url
+from app.cli.client import DEFAULT_URL, Key, Url, asked
 from app.cli.match_keys import match_keys
-from app.cli.output import console, fail, printable
+from app.cli.output import console, printable, tell_answer
 from app.dedup.pairs import MOST_CONFLICTS
 
 audit_app = typer.Typer(no_args_is_help=True, help="Audits of a running gateway.")
@@ -31,15 +30,7 @@ def dedup(
 
     Example: convey audit dedup --days 1
     """
-    try:
-        with Gateway(url, key) as gateway:
-            answer = gateway.ask("GET", f"/v1/audit/dedup?days={days}", takes=frozenset({200}))
-    except GatewayError as error:
-        fail(str(error))
-    if as_json:
-        typer.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
-    else:
-        _show(answer)
+    tell_answer(asked(url, key, "/v1/audit/dedup", days=days), _show, as_json=as_json)
 
 
 def _show(answer: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import itertools
 import time
 from collections.abc import Callable
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 import typer
@@ -123,6 +123,19 @@ class Gateway:
         if answer is None:
             raise GatewayError(f"{self._where} did not answer as a Convey gateway does")
         return answer
+
+
+def asked(url: str, key: str | None, path: str, **query: object) -> dict[str, Any]:
+    """The gateway's answer to a question, with the query parameters that are not None.
+
+    Raises: typer.Exit, once it was said why there is none.
+    """
+    words = urlencode({name: value for name, value in query.items() if value is not None})
+    try:
+        with Gateway(url, key) as gateway:
+            return gateway.ask("GET", f"{path}?{words}" if words else path, takes=frozenset({200}))
+    except GatewayError as error:
+        fail(str(error))
 
 
 def _origin(url: str) -> httpx.URL:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
-import orjson
 import typer
 from rich.table import Table
 
-from app.cli.client import DEFAULT_URL, Gateway, GatewayError, Key, Url
-from app.cli.output import console, fail, printable
+from app.cli.client import DEFAULT_URL, Key, Url, asked
+from app.cli.output import console, printable, tell_answer
 
 COMPARED = ("today", "yesterday", "week_ago", "week_mean", "from_contexts")
 
@@ -30,17 +28,10 @@ def match_keys(
 
     Example: convey audit match-keys --event-name Purchase --destination meta
     """
-    asked = {"days": days, "event_name": event_name, "destination": destination, "source": source}
-    query = urlencode({name: value for name, value in asked.items() if value is not None})
-    try:
-        with Gateway(url, key) as gateway:
-            answer = gateway.ask("GET", f"/v1/audit/match-keys?{query}", takes=frozenset({200}))
-    except GatewayError as error:
-        fail(str(error))
-    if as_json:
-        typer.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
-    else:
-        _show(answer)
+    answer = asked(
+        url, key, "/v1/audit/match-keys", days=days, event_name=event_name, destination=destination, source=source
+    )
+    tell_answer(answer, _show, as_json=as_json)
 
 
 def _show(answer: dict[str, Any]) -> None:

@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
+import orjson
 import typer
 from rich.console import Console
 
@@ -31,6 +32,14 @@ def console(*, stderr: bool = False) -> Console:
 def printable(value: Any) -> str:
     """`value` as text without control characters, which a terminal would obey."""
     return "".join(char if char.isprintable() else "\ufffd" for char in str(value))
+
+
+def tell_answer(answer: dict[str, Any], show: Callable[[dict[str, Any]], None], *, as_json: bool) -> None:
+    """Print a gateway's answer: as JSON for programs, or as `show` does for people."""
+    if as_json:
+        typer.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
+    else:
+        show(answer)
 
 
 def fail(message: str, code: int = FAILED) -> NoReturn:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
-import orjson
 import typer
 from rich.table import Table
 
-from app.cli.client import DEFAULT_URL, Gateway, GatewayError, Key, Url
-from app.cli.output import console, fail, printable
+from app.cli.client import DEFAULT_URL, Key, Url, asked
+from app.cli.output import console, printable, tell_answer
 
 
 def rejects(
@@ -27,17 +25,8 @@ def rejects(
 
     Example: convey rejects --days 1
     """
-    asked = {"days": days, "limit": limit, "source": source}
-    query = urlencode({name: value for name, value in asked.items() if value is not None})
-    try:
-        with Gateway(url, key) as gateway:
-            answer = gateway.ask("GET", f"/v1/rejects?{query}", takes=frozenset({200}))
-    except GatewayError as error:
-        fail(str(error))
-    if as_json:
-        typer.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
-    else:
-        _show(answer)
+    answer = asked(url, key, "/v1/rejects", days=days, limit=limit, source=source)
+    tell_answer(answer, _show, as_json=as_json)
 
 
 def _show(answer: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from datetime import date, datetime, timedelta
 from app.hashing.coverage import RULES, Key
 from app.match_keys.keys import ABSENT, ANY, GIVEN, NAME, PRESENT, split_key
 from app.outbox.tallies import DayTallies, Tally
+from app.wire import ContextUser
 
 ENOUGH = 20
 """Events from which on a day's coverage says something: of fewer, one alone moves it by more than five points."""
@@ -218,23 +219,8 @@ def next_step(key: Key) -> str:
     return f"have the backend send {key.field} with the event"
 
 
-_PAGE = frozenset(
-    {
-        "client_ip_address",
-        "client_user_agent",
-        "fbc",
-        "fbp",
-        "ttclid",
-        "ttp",
-        "epik",
-        "sc_click_id",
-        "sc_cookie1",
-        "gclid",
-        "gbraid",
-        "wbraid",
-    }
-)
-"""What only the shopper's browser knows."""
+_PAGE = frozenset(ContextUser.model_fields)
+"""What only the shopper's browser knows, and a context takes."""
 
 
 def _percent(share: float | None) -> str:
