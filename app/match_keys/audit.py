@@ -21,7 +21,7 @@ DROP = 0.1
 """How far coverage has to fall, as a share of the events, to be called a drop."""
 LOW = {"strong": 0.8, "helpful": 0.2}
 """Below this coverage a key's absence is told of. A choice: no platform publishes a line."""
-COSTLIEST = 3
+COSTLIEST = 4
 """Missing keys named in the words of one row."""
 WEEK = 7
 

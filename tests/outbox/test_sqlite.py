@@ -385,15 +385,17 @@ async def test_what_is_old_and_must_stay_does_not_hide_what_may_go(tmp_path: Pat
 
 
 @pytest.mark.anyio
-async def test_a_file_made_before_an_index_was_gets_it(tmp_path: Path) -> None:
+async def test_a_file_made_before_an_index_or_a_table_was_gets_it(tmp_path: Path) -> None:
     clock = FrozenClock()
     path = tmp_path / "convey.db"
     await (await SqliteStore.open(path, destinations=DESTINATIONS, now=clock.now)).close()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("DROP INDEX minted_until")
+        connection.execute("DROP TABLE day_tallies")
     await (await SqliteStore.open(path, destinations=DESTINATIONS, now=clock.now)).close()
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'minted_until'").fetchone()
+        names = "SELECT name FROM sqlite_master WHERE name IN ('minted_until', 'day_tallies')"
+        assert len(connection.execute(names).fetchall()) == 2
 
 
 @pytest.mark.anyio
