@@ -3,7 +3,7 @@
 Ids are minted as pages ask for them; then each of these events gets the server's sighting and the receipts of two
 pixels, as ingest and pages report them; then the audit judges all. Bytes are those of the server's memory or of the
 file; CPU is of process and server together, and beside it as a share of what the event costs the store otherwise:
-accepting it, and claiming and settling its four deliveries.
+accepting it, and claiming and settling its four deliveries. Last, what it costs to count an event's match keys.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ from pathlib import Path
 from app.auditing import Auditor
 from app.dedup.pairs import SERVER, Sighting, encode_sighting
 from app.dedup.port import PAIR_RETENTION, IdKey, SideReport
+from app.errors import Status
+from app.match_keys.counting import MatchKeys
 from app.metrics import Metrics
-from app.model import Plan
+from app.model import Accepted, Plan
+from app.tallying import Tallies
 from bench.backlog import through
 from bench.stores import LANES, Clock, Cost, Planner, Subject, redis_subject, sqlite_subject
 
@@ -95,6 +98,15 @@ async def measure(name: str, opened: AbstractAsyncContextManager[Subject], plans
         tell("judge the pair", costs[-1].per(number), event, (subject.bytes() - before) / number)
         counted = sum(many for key, many in (await subject.store.pairs.tallies()).items() if key.endswith("\tpaired"))
         assert counted == number * len(PIXELS), f"{counted} pairs were counted"
+        tallies = Tallies(subject.store.tallies)
+        match_keys = MatchKeys(tallies, Metrics("bench"), PLATFORMS)
+        taken = [Accepted(each.id_request.derived, Status.ACCEPTED, each.verdicts) for each in plans[:BATCH]]
+        with subject.measured(costs):
+            for numbers in batches(number):
+                some = len(numbers)
+                match_keys.count("shop", plans[:some], taken[:some], {}, subject.clock.now())
+            await tallies.flush()
+        tell("count match keys", costs[-1].per(number), event, 0)
 
 
 def tell(what: str, cost: Cost, event: Cost, size_bytes: float) -> None:
