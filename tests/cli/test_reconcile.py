@@ -105,6 +105,8 @@ def test_without_times_nothing_is_called_missing(run, gateway, tmp_path) -> None
     told = reconciled(run, gateway, tmp_path, "a.csv", text, "--check")
     assert figures(told) == {"unknown": (1, {"EUR": "1"})}
     assert told["looked_for_extra"] is None
+    told = reconciled(run, gateway, tmp_path, "a.csv", text, "--since", "2026-11-20")
+    assert told["looked_for_extra"] is not None  # until now
     told = reconciled(run, gateway, tmp_path, "a.csv", text, "--since", "2026-11-20", "--until", "2026-11-20")
     assert figures(told) == {"missing": (1, {"EUR": "1"})}
     assert told["looked_for_extra"] == {"since": "2026-11-20T00:00:00+00:00", "before": "2026-11-21T00:00:00+00:00"}
@@ -151,3 +153,12 @@ def test_a_gateway_that_answers_something_else_ends_it(run, gateway, tmp_path) -
     done = run("reconcile", "a.csv", "--url", gateway.url, CONVEY_KEY=KEY)
     assert done.exit_code == 1
     assert "did not answer" in done.stderr
+
+
+@pytest.mark.parametrize(("text", "code"), [("value,currency\n1,EUR\n", 2), ("a,b\n1,2\n", 2), ("id,value\nX,1\n", 1)])
+def test_a_list_of_which_nothing_can_be_compared_is_no_success(run, gateway, tmp_path, text, code) -> None:
+    gateway.answer = answering({})
+    (tmp_path / "a.csv").write_text(text)
+    done = run("reconcile", "a.csv", "--url", gateway.url, CONVEY_KEY=KEY)
+    assert done.exit_code == code, done.output
+    assert "--map" in done.output or "--currency" in done.output

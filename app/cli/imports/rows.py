@@ -135,7 +135,7 @@ def _csv_rows(text: io.TextIOWrapper, name: str, layout: Layout) -> Source:
     maps = with_aliases(header, layout.maps, layout.aliases)
     columns = columns_of(header, maps, ignores_unknown=layout.ignores_unknown)
     if not any(columns):
-        raise FileError(f"{name}: no column is a field of an event")
+        raise FileError(f"{name}: no column is a field of an event; say what they are with --map COLUMN=FIELD")
     names = {pointer(path): title for path, title in zip(columns, header, strict=True) if path is not None}
     return Source(_cells(reader, columns, layout), names, text)
 

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import urlencode
@@ -108,7 +108,7 @@ class Comparison:
 
     def _look_for_extra(self, moved: Callable[[], None]) -> None:
         since = self.span.since or (self._first + EDGE if self._first is not None else None)
-        before = self.span.before or self._last
+        before = self.span.before or (datetime.now(UTC) if self.span.since is not None else self._last)
         if since is None or before is None:
             return
         since = max(since, self._journal_since or since)

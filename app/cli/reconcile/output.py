@@ -67,9 +67,7 @@ def notes(compared: Comparison) -> list[str]:
     if compared.repeated:
         found.append(f"{compared.repeated} row(s) have an order of an earlier row: the first one counts")
     if compared.looked_for_extra is None:
-        found.append(
-            "orders that the list does not have were not looked for: give --since and --until, or a column of times"
-        )
+        found.append("orders that the list does not have were not looked for: give --since, or a column of times")
     else:
         since, before = (each.strftime("%Y-%m-%d %H:%M:%S UTC") for each in compared.looked_for_extra)
         found.append(

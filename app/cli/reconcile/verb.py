@@ -75,7 +75,7 @@ def reconcile(
     Orders end as delivered, on the way, denied or skipped (and why), dead, expired, withdrawn, erased, never posted, or
     unknown where the journal does not go back so far; orders that the list does not have, and amounts that differ, are
     told as well. It reads the list once, whatever its length, and changes nothing. The key needs the scope read; its
-    source is the one compared. Ends with 1 when the gateway cannot be asked.
+    source is the one compared. Ends with 1 when the gateway cannot be asked, or no row can be compared.
 
     Example: convey reconcile orders.csv --map "Order no.=order_id" --currency EUR --html orders.html
     """
@@ -99,6 +99,8 @@ def reconcile(
 
             source = read_rows(listed, file, layout)
             try:
+                if source.columns and f"/{ID}" not in source.columns:
+                    raise FileError(f"{file}: no column is the order's id; say which with --map COLUMN=order_id")
                 compared.run(orders_of(source.rows, how), moved)
             finally:
                 source.release()
@@ -111,7 +113,8 @@ def reconcile(
         typer.echo(orjson.dumps(as_json(compared), option=orjson.OPT_INDENT_2).decode())
     else:
         show(compared)
-    if check and (compared.bad_rows or not compared.report.is_right):
+    has_nothing = not compared.report.listed.orders and bool(compared.bad_rows)
+    if has_nothing or (check and (compared.bad_rows or not compared.report.is_right)):
         raise typer.Exit(FAILED)
 
 
