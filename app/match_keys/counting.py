@@ -95,7 +95,10 @@ class MatchKeys:
         given: Mapping[int, frozenset[str]],
         now: datetime,
     ) -> None:
-        """Count one request's events that were queued somewhere. `given` is by position in `plans` (`given_parts`)."""
+        """Count one request's events that were queued somewhere, test events aside.
+
+        `given` is by position in `plans` (`given_parts`).
+        """
         shapes, queued, is_accepted = self._shapes, Outcome.QUEUED, Status.ACCEPTED
         if len(shapes) > MOST_SHAPES or (self._last is not None and self._last.date() != now.date()):
             self.tell()
@@ -104,6 +107,8 @@ class MatchKeys:
             if became is None or became.status is not is_accepted:
                 continue
             event = planned.event
+            if event.is_test:
+                continue
             identity = event.identity
             shapes[
                 source,
@@ -114,8 +119,8 @@ class MatchKeys:
                 _flags(identity),
                 given.get(position, _NOTHING),
             ] += 1
-        self._since = self._since or now
-        self._last = now
+        if shapes:
+            self._since, self._last = self._since or now, now
 
     def tell(self) -> None:
         """Turn the shapes counted so far into tallies and metrics."""

@@ -97,6 +97,7 @@ async def test_only_what_was_queued_counts(setup: Setup) -> None:
     setup.count(plan("5"), meta=Verdict(Outcome.DENIED))
     setup.match_keys.count("shop", [plan("6")], [None], {}, START)
     setup.count(plan("7"), own=QUEUED)
+    setup.count(plan("8", event=hashed_event(is_test=True)))
     numbers = await setup.numbers()
     assert numbers["Purchase", "meta", "any", "present"] == 2
     assert numbers["Purchase", "meta", "em", "present"] == 2
@@ -119,6 +120,13 @@ async def test_days_are_apart_also_within_one_period(setup: Setup) -> None:
     setup.count(plan("2"), plan("3"), at=START + timedelta(days=1))
     assert (await setup.numbers())["Purchase", "meta", "any", "present"] == 1
     assert (await setup.numbers(TODAY + timedelta(days=1)))["Purchase", "meta", "any", "present"] == 2
+
+
+async def test_events_that_do_not_count_date_nothing(setup: Setup) -> None:
+    setup.count(plan("1"), status=Status.DUPLICATE, at=START - timedelta(days=1))
+    setup.count(plan("2"))
+    await setup.tallies.flush()
+    assert {tally.first_at for tally in setup.kept.books[MATCH_KEYS][TODAY].values()} == {START}
 
 
 async def test_what_the_store_does_not_take_is_added_the_next_time(setup: Setup) -> None:
