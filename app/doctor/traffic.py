@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from app.doctor.findings import Finding, Level, counted, percent, span
-from app.event_names import STANDARD_EVENTS, canonical_name
+from app.event_names import canonical_name, meant_name
 
 OLD_S = 3600.0
 """How old the oldest waiting delivery of a lane that runs may be."""
@@ -121,17 +120,11 @@ def judge_event_names(names: Mapping[str, int]) -> list[Finding]:
         return [Finding("event_names", Level.UNKNOWN, "not checked: no recent orders to look at")]
     found = []
     for name, number in custom.items():
-        close = _standard_like(name)
+        close = meant_name(name)
         words = f"{counted(number, 'event')} named {name}: a custom name opts out of the platforms' standard models"
         meant = f"call it {close}" if close else "use a standard name if one fits: docs/api.md lists them"
         found.append(Finding("event_names", Level.WARNING, words, meant))
     return found or [Finding("event_names", Level.OK, f"all standard: {', '.join(sorted(names))}")]
-
-
-def _standard_like(name: str) -> str | None:
-    plain = {"".join(filter(str.isalnum, each)).lower(): each for each in STANDARD_EVENTS}
-    close = difflib.get_close_matches("".join(filter(str.isalnum, name)).lower(), plain, 1, 0.75)
-    return plain[close[0]] if close else None
 
 
 def judge_pairs(
