@@ -67,9 +67,11 @@ def _end_hold(event_id: str, verb: str, asked: dict[str, str | None], url: str, 
     path = f"/v1/events/{quote(event_id, safe='')}/{verb}" + (f"?{query}" if query else "")
     try:
         with Gateway(url, key) as gateway:
-            answer = gateway.ask("POST", path, takes=frozenset({200}))
+            answer = gateway.ask("POST", path, takes=frozenset({200, 404, 409}))
     except GatewayError as error:
         fail(str(error))
+    if "type" in answer:  # a problem: of an event, not of the call
+        fail(printable(answer.get("detail") or answer.get("title")))
     if as_json:
         typer.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
     else:

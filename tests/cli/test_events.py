@@ -16,7 +16,10 @@ RESULT: dict[str, Any] = {
     "status": "released",
     "destinations": {"meta": {"outcome": "queued", "limited": False}, "tiktok": {"outcome": "denied"}},
 }
-PROBLEM = {"title": "The event is not held back", "detail": "it was cancelled: it is not sent any more"}
+PROBLEMS = [
+    (409, "urn:convey:problem:not_held", "it was cancelled: it is not sent any more"),
+    (404, "urn:convey:problem:not_found", "no event of this id is known"),
+]
 
 
 def _run(run, gateway, *arguments):
@@ -35,11 +38,12 @@ def test_the_event_is_named_as_it_is(run, gateway, verb: str) -> None:
     assert "\x1b" not in done.stdout
 
 
-def test_a_refusal_is_told(run, gateway) -> None:
-    gateway.script = [(409, {}, json.dumps(PROBLEM).encode())]
+@pytest.mark.parametrize(("status", "kind", "detail"), PROBLEMS)
+def test_a_refusal_is_told(run, gateway, status: int, kind: str, detail: str) -> None:
+    gateway.script = [(status, {}, json.dumps({"type": kind, "detail": detail}).encode())]
     done = _run(run, gateway, "release", "purchase_ORD-1")
     assert done.exit_code == 1
-    assert "it was cancelled" in done.stderr
+    assert done.stderr == f"convey: {detail}\n"
 
 
 def test_the_raw_answer(run, gateway) -> None:
