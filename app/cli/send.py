@@ -105,6 +105,8 @@ def _fate(name: str, verdict: Any) -> str:
     text = f"{printable(name)} {printable(verdict.get('outcome', '?'))}"
     if verdict.get("limited"):
         text += " (limited)"
+    if verdict.get("held_until"):
+        text += " (held)"
     reason = ": ".join(printable(verdict[part]) for part in ("reason", "reason_detail") if verdict.get(part))
     return f"{text} ({reason})" if reason else text
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from app.errors import Outcome, Reason, Status
+from app.model import Plan
 from app.outbox.port import Touched
 from app.outbox.shares import Choice
 from tests.factories import DESTINATIONS, START, FrozenClock, budget, plan
@@ -31,6 +32,13 @@ from tests.outbox.support import (
 )
 
 UNTIL = START + 2 * DAY
+MANY = 60
+"""So many that some lie in the same partition as a given one."""
+
+
+def later(destination: str, accepted_at: datetime) -> list[Plan]:
+    """Many that came later and that nobody holds back."""
+    return [plan(f"LATER-{number}", (destination,), accepted_at=accepted_at) for number in range(MANY)]
 
 
 class Holding(Bounded):
@@ -134,11 +142,12 @@ class Holding(Bounded):
     async def test_once_released_it_is_as_old_as_it_is(self, store: Engine, clock: FrozenClock) -> None:
         await accept(store, plan("ORD-1", ("meta",), held_until=UNTIL))
         clock.advance(HOUR)
-        await accept(store, plan("ORD-2", ("meta",), accepted_at=clock.now()))
+        await store.accept(later("meta", clock.now()))
         assert (await waiting(store)).oldest_accepted_at == clock.now()
+        clock.advance(SECOND)
         await store.release([await key_of(store)])
         told = await waiting(store)
-        assert (told.ready, told.oldest_accepted_at, told.held) == (2, START, 0)
+        assert (told.ready, told.oldest_accepted_at, told.held) == (MANY + 1, START, 0)
 
     async def test_it_counts_for_the_room_it_takes(self, store: Engine) -> None:
         await accept(store, plan(destinations=("meta",), held_until=UNTIL))
@@ -167,7 +176,9 @@ class Holding(Bounded):
         await accept(store, plan(destinations=("meta", "tiktok"), held_until=UNTIL))
         assert await claim_ids(store, "tiktok") == []
         clock.advance(HOUR)
-        assert (await waiting(store, "tiktok")).oldest_accepted_at is None
+        await store.accept(later("tiktok", clock.now()))
+        assert (await waiting(store, "tiktok")).oldest_accepted_at == clock.now()
+        assert len(await claim_ids(store, "tiktok")) == MANY
         assert await store.release([await key_of(store)]) == [Touched(frozenset({"meta", "tiktok"}))]
         await claim(store, "tiktok")
 

@@ -270,6 +270,27 @@ def test_the_platforms_own_windows(
     assert timedelta(0) < happened + window - budget.window_until <= HOUR
 
 
+@pytest.mark.parametrize(
+    ("source", "over", "is_by_the_pairing"),
+    [
+        ({}, {}, True),
+        ({"takes_receipts": True}, {}, False),
+        ({"has_pixel": False}, {}, False),
+        ({}, {"action_source": "physical_store"}, False),
+    ],
+)
+def test_what_is_held_is_held_until_it_could_not_be_sent_any_more(
+    source: dict[str, Any], over: dict[str, Any], is_by_the_pairing: bool
+) -> None:
+    made = planned(policy(**source), hold=True, destinations=["meta"], **over)
+    (meta,) = made.deliveries
+    assert meta.held_until == (meta.budget.pair_until if is_by_the_pairing else meta.budget.window_until)
+    assert made.verdicts["meta"].held_until == meta.held_until
+    (at_once,) = planned(policy(**source), destinations=["meta"], **over).deliveries
+    assert at_once.held_until is None
+    assert at_once.budget == meta.budget
+
+
 def test_an_event_already_past_its_pairing_is_queued_so_that_the_ledger_shows_it() -> None:
     made = planned(policy(), event_time=(START - 72 * HOUR).isoformat())
     assert decisions(made)["meta"] == "queued"

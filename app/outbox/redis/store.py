@@ -309,7 +309,6 @@ class RedisStore:
         self._link.promise()
         touched = await self._whole(unhold(self._link, asked))
         self._recall.unheld(asked)
-        self._room.forget()
         self._lookout.wake({name for each in touched for name in each.changed})
         return touched
 
