@@ -303,6 +303,6 @@ def _answer(accepted: Accepted | None, planned: Plan, item: Parsed) -> IngestRes
     warnings = item.warnings + planned.warnings
     if accepted is not None and accepted.status is Status.CONFLICT:
         warnings += (_CONFLICT,)
-    elif accepted is not None:
+    elif accepted is not None and accepted.destinations is not planned.verdicts:  # there was an earlier copy
         warnings += _told_of_hold(accepted, planned)
     return IngestResult(accepted, warnings, () if accepted is not None else (_UNPROCESSABLE,))

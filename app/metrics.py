@@ -178,7 +178,7 @@ SPECS: tuple[Spec, ...] = (
         "delivery_latency",
         Histogram,
         "convey_delivery_latency_seconds",
-        "Time from accepting an event to the platform's word that it took it.",
+        "Time from accepting an event to the platform's word that it took it, the time it was held included.",
         ("destination",),
         LATENCY_BUCKETS,
     ),

@@ -9,6 +9,7 @@ from app.model import Plan
 from app.outbox.port import Touched
 from app.outbox.shares import Choice
 from tests.factories import DESTINATIONS, START, FrozenClock, budget, plan
+from tests.outbox.contract_persons import MARKS, find, order
 from tests.outbox.support import (
     DAY,
     HOUR,
@@ -257,3 +258,12 @@ class Holding(Bounded):
         assert list(await store.release(keys)) == [Touched(frozenset({"meta"}))] * 2
         assert sorted(await claim_ids(store)) == ["purchase_ORD-1", "purchase_ORD-3"]
         assert list(await store.release([])) == list(await store.cancel([])) == []
+
+    async def test_what_is_held_of_a_person_is_erased(self, store: Engine) -> None:
+        await accept(store, order("ORD-1", held_until=UNTIL))
+        (trace,) = await find(store)
+        assert trace.claimed == frozenset()
+        assert await store.persons.end([trace], MARKS) == {("meta", Outcome.QUEUED): 1, ("tiktok", Outcome.QUEUED): 1}
+        assert await counts(store) == {"queued": 1, "erased": 1}
+        assert list(await store.release([trace.state.key])) == [Touched()]
+        assert await claim_ids(store) == []
