@@ -13,7 +13,7 @@ from typing import Any
 from app.dedup.context import completed, decode_context
 from app.dedup.port import PAIR_RETENTION, IdStore, PairStore
 from app.dedup.sightings import server_report
-from app.errors import Fault, InvalidEvent, Outcome, Status, StoreFull, StoreUnavailable
+from app.errors import Fault, InvalidEvent, Outcome, Reason, Status, StoreFull, StoreUnavailable
 from app.match_keys.counting import MatchKeys, given_parts
 from app.metrics import CONSENT_SIGNALS, Metrics
 from app.model import Accepted, Plan, Warn
@@ -284,18 +284,27 @@ _STILL_HELD = Warn(
 _NOT_HELD = Warn(
     "not_held", "/hold", "an earlier copy was posted without hold, or released since: it is not held back at every one"
 )
+_CANCELLED = Warn(
+    "cancelled",
+    "/transaction_id",
+    "an earlier copy was held back and cancelled: this one is not sent; an order placed anew needs a transaction_id, "
+    "or an occurrence, of its own",
+)
 _UNPROCESSABLE = Fault("", "unprocessable", "this event could not be processed; the operator's log says why")
 
 
 def _told_of_hold(accepted: Accepted, planned: Plan) -> tuple[Warn, ...]:
     """What the caller should know where an earlier copy is held and this one is not, or the other way round."""
     pending = [accepted.destinations[each.destination] for each in planned.deliveries]
+    if any((verdict.outcome, verdict.reason) == _ENDED_BY_CANCEL for verdict in pending):
+        return (_CANCELLED,)
     if not planned.is_held:
         return (_STILL_HELD,) if any(verdict.held_until is not None for verdict in pending) else ()
     is_going = any(verdict.outcome in _GOING and verdict.held_until is None for verdict in pending)
     return (_NOT_HELD,) if is_going else ()
 
 
+_ENDED_BY_CANCEL = (Outcome.WITHDRAWN, Reason.CANCELLED)
 _GOING = frozenset({Outcome.QUEUED, Outcome.RETRYING, Outcome.DELIVERED})
 
 

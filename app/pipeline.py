@@ -181,7 +181,7 @@ def plan(event: Event, policy: SourcePolicy, forms: frozenset[Form], now: dateti
     )
     return Plan(
         event=hashed,
-        id_request=_id_request(event, hashed, transaction, stated, policy, now),
+        id_request=_id_request(event, hashed, transaction, stated, policy, _remembered_from(deliveries, now)),
         deliveries=tuple(deliveries),
         verdicts=verdicts,
         accepted_at=now,
@@ -318,6 +318,12 @@ _TOO_LATE = Warn(
     "so old that platforms can no longer pair it with the pixel's copy: it will expire unsent; if this source has no "
     "pixel, set pixel: false",
 )
+_TOO_LATE_IF_SEEN = Warn(
+    "dedup_window_passed",
+    "/event_time",
+    "so old that platforms can no longer pair it with the pixel's copy: it goes only to those whose pixel no page "
+    "reported (receipts: true), and counts twice where a pixel fired unreported",
+)
 
 
 def _route(
@@ -347,8 +353,9 @@ def _route(
         budget = _budget(hashed, policy, admission)
         held_until = _release_by(budget, policy) if is_held else None
         verdicts[route.name] = Verdict(Outcome.QUEUED, limited=gate.limited, held_until=held_until)
-        if budget.pair_until is not None and budget.pair_until <= now and _TOO_LATE not in warnings:
-            warnings.append(_TOO_LATE)
+        too_late = _TOO_LATE_IF_SEEN if policy.takes_receipts else _TOO_LATE
+        if budget.pair_until is not None and budget.pair_until <= now and too_late not in warnings:
+            warnings.append(too_late)
         deliveries.append(PlannedDelivery(route.name, budget, gate.limited, held_until))
     return verdicts, deliveries
 
@@ -386,13 +393,21 @@ def transaction_of(event: Event) -> str | None:
     )
 
 
+def _remembered_from(deliveries: Sequence[PlannedDelivery], now: datetime) -> datetime:
+    """The instant from which the dedup window of the id is reckoned: the latest at which the event may be let go.
+
+    What is released or cancelled late must be recognised when it is posted again, like everything else.
+    """
+    return max((each.held_until for each in deliveries if each.held_until is not None), default=now)
+
+
 def _id_request(
     event: Event,
     hashed: HashedEvent,
     transaction: str | None,
     stated: datetime,
     policy: SourcePolicy,
-    now: datetime,
+    remembered_from: datetime,
 ) -> IdRequest:
     if transaction is not None:
         derived = derive(policy.event_id_template, policy.name, hashed.event_name, transaction, event.occurrence)
@@ -415,7 +430,7 @@ def _id_request(
         occurrence=event.occurrence,
         asked=event.event_id,
         derived=derived,
-        remember_until=now + policy.dedup_window,
+        remember_until=remembered_from + policy.dedup_window,
         send_conflicts=policy.sends_conflicts,
     )
 

@@ -82,7 +82,8 @@ ROWS = (
         ("events",),
         ("i", "t"),
         "event_id and transaction id; digests of them once the fate is forgotten (Redis) or the event was erased",
-        "{span} from the event's time, and until its last delivery is settled",
+        "{span} after it was accepted, of a held one after the last instant it could be released, and until its last "
+        "delivery is settled",
         "the sweep",
         setting="sources[].dedup_window",
     ),

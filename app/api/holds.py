@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from app.api.bodies import json_response
 from app.api.events import VerdictBody, verdict_json
 from app.api.guards import authorise
+from app.api.parameters import refuse_unknown_parameters
 from app.api.problems import Problem
 from app.delivery.retry import NEVER_RELEASED
 from app.errors import Outcome, Reason
@@ -101,6 +102,7 @@ async def _end_hold(
     Raises: Problem 401, 403 or 404.
     """
     principal = authorise(request, "ingest")
+    refuse_unknown_parameters(request)  # a slip of the pen in `event_name` would be taken for all of them
     if source is not None and source != principal.source and "admin" not in principal.scopes:
         raise Problem("forbidden", "another source's events need a key with the scope `admin`")
     source = source or principal.source

@@ -90,7 +90,8 @@ def _row(where: tuple[str, str, str], counts: Mapping[str, int]) -> Row:
 
 
 _MEANING = {
-    PairVerdict.SERVER_ONLY: "server-only: the pixel was blocked or never fired, which is what the server copy is for",
+    PairVerdict.SERVER_ONLY: "server-only: the pixel was blocked, never fired or was not reported, "
+    "which is what the server copy is for",
     PairVerdict.BROWSER_ONLY: "browser-only: the backend posts late, not at all, or the server copy was refused",
     PairVerdict.NAME_MISMATCH: "name mismatch: both copies count",
     PairVerdict.VALUE_MISMATCH: "paired with another value or currency: the first copy to arrive decides which is kept",

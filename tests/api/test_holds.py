@@ -133,6 +133,26 @@ async def test_a_repeat_changes_nothing_and_says_so(
     assert await outcomes(service) == {("queued", None, first.get("hold", False))}
 
 
+@pytest.mark.parametrize("verb", ["release", "cancel"])
+async def test_posted_again_long_after_it_is_still_known(service: Service, clock: FrozenClock, verb: str) -> None:
+    await service.post(good(hold=True))
+    clock.advance(timedelta(hours=47))
+    assert (await ask(service, verb)).status_code == 200
+    before = await outcomes(service)
+    clock.advance(timedelta(hours=46))
+    (again,) = (await service.post(good())).json()["results"]
+    assert again["status"] == "duplicate"
+    told = [each["code"] for each in again["warnings"]]
+    assert ("cancelled" in told) == (verb == "cancel")
+    assert await outcomes(service) == before
+
+
+async def test_a_slip_of_the_pen_is_not_taken_for_all_events(service: Service) -> None:
+    await service.post(good(hold=True))
+    assert (await ask(service, "cancel", event_nmae="Lead")).status_code == 400
+    assert await outcomes(service) == {("queued", None, True)}
+
+
 async def test_consent_holds_for_what_is_held(service: Service) -> None:
     (denied,) = (await service.post(good(hold=True, consent={}))).json()["results"]
     assert {each["outcome"] for each in denied["destinations"].values()} == {"denied"}

@@ -155,9 +155,9 @@ async def test_an_audit_names_every_planted_fault(
 
 WORDS = (
     "Purchase at tiktok: 60 % paired (10 % with more than an hour between the copies). 19 % server-only: the pixel was "
-    "blocked or never fired, which is what the server copy is for. 9 % browser-only: the backend posts late, not at "
-    "all, or the server copy was refused. 7 % name mismatch: both copies count; the pixel says CompletePayment. 5 % "
-    "paired with another value or currency: the first copy to arrive decides which is kept"
+    "blocked, never fired or was not reported, which is what the server copy is for. 9 % browser-only: the backend "
+    "posts late, not at all, or the server copy was refused. 7 % name mismatch: both copies count; the pixel says "
+    "CompletePayment. 5 % paired with another value or currency: the first copy to arrive decides which is kept"
 )
 
 
