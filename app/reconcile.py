@@ -49,6 +49,8 @@ LOST = (
 """Did not reach the platform."""
 WRONG = frozenset({Fate.MISSING, Fate.DEAD, Fate.EXPIRED, Fate.REFUSED_LATER, Fate.EXTRA})
 """Somebody should look into these. What consent, a route or a person decided is explained."""
+HELD, CANCELLED = "held", "cancelled"
+"""Why an order is waiting, and why one that was posted is rightly not in the list."""
 
 _OF_OUTCOME = {
     "delivered": Fate.DELIVERED,
@@ -92,6 +94,7 @@ class Told:
     money: Money | None = None
     browser: bool | None = None
     refused: str | None = None
+    is_held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,16 +145,34 @@ def _finding(order: Order, name: str, told: Told) -> Finding:
         reason = told.outcome
     elif fate is Fate.DELIVERED and told.refused is not None:
         fate, detail = Fate.REFUSED_LATER, told.refused
+    elif fate is Fate.PENDING and told.is_held:
+        reason = HELD
     is_counted = fate in {Fate.DELIVERED, Fate.PENDING}
     differs = is_counted and None not in {order.money, told.money} and order.money != told.money
     return Finding(name, fate, reason, detail, told.money, told.browser, differs)
 
 
 def extras(told: Mapping[str, Told]) -> list[Finding]:
-    """The findings about an event that was accepted although the list has no such order."""
+    """The findings about an event that was accepted although the list has no such order; the reason is its outcome.
+
+    Of an order that was cancelled or is held back, that is the reason, also where consent or a route kept it anyway.
+    """
+    explained = next(filter(None, map(_explanation, told.values())), None)
     return [
-        Finding(name, Fate.EXTRA, each.outcome, each.reason, each.money, each.browser) for name, each in told.items()
+        Finding(name, Fate.EXTRA, _why_extra(each, explained), each.reason, each.money, each.browser)
+        for name, each in told.items()
     ]
+
+
+def _explanation(told: Told) -> str | None:
+    if told.outcome == "withdrawn" and told.reason == CANCELLED:
+        return CANCELLED
+    return HELD if told.is_held and _OF_OUTCOME.get(told.outcome) is Fate.PENDING else None
+
+
+def _why_extra(told: Told, explained: str | None) -> str:
+    never_went = _OF_OUTCOME.get(told.outcome) in {Fate.DENIED, Fate.SKIPPED}
+    return _explanation(told) or (explained if explained is not None and never_went else told.outcome)
 
 
 @dataclass(slots=True)
@@ -175,6 +196,12 @@ class Figure:
 
 Why = tuple[Fate, str | None, str | None]
 """A fate, its reason, and a platform's own words."""
+
+
+def is_wrong(why: Why) -> bool:
+    """Whether somebody should look into it: `WRONG`, but for orders that are rightly not in the list."""
+    fate, reason, _ = why
+    return fate in WRONG and not (fate is Fate.EXTRA and reason in {HELD, CANCELLED})
 
 
 @dataclass(slots=True)
@@ -226,7 +253,7 @@ class Account:
     @property
     def is_right(self) -> bool:
         """Whether every order reached the platform, or it is explained why not."""
-        return not self.differing.orders and not any(fate in WRONG for fate, _, _ in self.figures)
+        return not self.differing.orders and not any(map(is_wrong, self.figures))
 
     def sorted(self) -> list[tuple[Why, Figure]]:
         """The figures, by fate, the largest first."""
@@ -312,6 +339,8 @@ def why_in_words(why: Why) -> str:
     fate, reason, detail = why
     if fate is Fate.EXTRA:
         return f"{_WORDS_OF_FATE[fate]} ({reason})"
+    if fate is Fate.PENDING and reason == HELD:
+        return HELD
     if fate is Fate.PENDING and reason is not None:
         return f"{_WORDS_OF_FATE[fate]}, after {reason.replace('_', ' ')}"
     plain = f"{fate}: {reason or 'no reason told'}".replace("_", " ")

@@ -149,6 +149,34 @@ def test_the_sentence_names_each_cause_with_its_money() -> None:
     assert report.listed.orders == 10
 
 
+HELD = Told("queued", is_held=True)
+CANCELLED = Told("withdrawn", "cancelled")
+
+
+@pytest.mark.parametrize(
+    ("told", "is_right"),
+    [
+        ({"meta": HELD}, True),
+        ({"meta": CANCELLED}, True),
+        ({"meta": CANCELLED, "tiktok": Told("denied", "consent_missing")}, True),
+        ({"meta": HELD, "tiktok": Told("skipped", "identifiers_missing")}, True),
+        ({"meta": CANCELLED, "tiktok": Told("delivered")}, False),  # it counts there all the same
+        ({"meta": Told("withdrawn", "consent_withdrawn")}, False),
+        ({"meta": Told("queued")}, False),
+    ],
+)
+def test_an_order_that_is_rightly_not_in_the_list_is_not_wrong(told: dict[str, Told], is_right: bool) -> None:
+    report = Report()
+    report.add_extra("X-1", extras(told))
+    assert report.is_right is is_right
+
+
+def test_a_held_order_is_told_as_held_and_one_that_goes_as_on_the_way() -> None:
+    found = [judged(HELD), judged(Told("queued"))]
+    assert [each.fate for each in found] == [Fate.PENDING, Fate.PENDING]
+    assert [why_in_words((each.fate, each.reason, None)) for each in found] == ["held", "on the way"]
+
+
 @pytest.mark.parametrize(
     ("finding", "is_right"),
     [

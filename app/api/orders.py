@@ -47,6 +47,7 @@ class OrderDeliveryBody(BaseModel):
     outcome: Outcome
     reason: Reason | None = None
     reason_detail: str | None = None
+    held_until: str | None = Field(None, description="Until when it can be released, where it is held back.")
     money: MoneyOfDeliveryBody | None = Field(None, description="Null where nothing was queued, or it had no money.")
     browser: bool | None = Field(
         description="Whether the page reported that this platform's pixel fired; null where the source takes no "
@@ -224,6 +225,7 @@ def _delivery(delivery: DeliveryState) -> dict[str, Any]:
         "outcome": delivery.outcome,
         "reason": delivery.reason,
         "reason_detail": delivery.reason_detail,
+        "held_until": delivery.held_until,
         "money": money,
     }
 

@@ -45,6 +45,7 @@ async def test_each_order_is_told_in_order_with_its_money(service: Service) -> N
         "outcome": "denied",
         "reason": "consent_purpose_missing",
         "reason_detail": two[0]["destinations"]["meta"]["reason_detail"],
+        "held_until": None,
         "money": None,
         "browser": None,
         "rejected_after_acceptance": None,
@@ -53,6 +54,17 @@ async def test_each_order_is_told_in_order_with_its_money(service: Service) -> N
     money = one[0]["destinations"]["tiktok"]["money"]
     assert (money["currency"], Decimal(money["value"])) == ("EUR", Decimal("129.90"))
     assert told["journal_since"] < told["now"]
+
+
+async def test_a_held_order_is_told_as_held(service: Service) -> None:
+    await service.post({"events": [purchase("ORD-1", hold=True), purchase("ORD-2")]})
+    told = await look_up(service, "ORD-1", "ORD-2")
+    held, going = (each["events"][0]["destinations"]["meta"] for each in told["results"])
+    assert held["held_until"] is not None and going["held_until"] is None
+    page = await service.client.get("/v1/transactions", params={"since": "1790000000", "before": "1800000000"})
+    listed = page.json()["events"]
+    told_of = {each["transaction_id"]: each["destinations"]["meta"]["held_until"] for each in listed}
+    assert told_of == {"ORD-1": held["held_until"], "ORD-2": None}
 
 
 async def test_no_answer_repeats_an_id_that_was_asked_for(service: Service) -> None:

@@ -162,3 +162,39 @@ def test_a_list_of_which_nothing_can_be_compared_is_no_success(run, gateway, tmp
     done = run("reconcile", "a.csv", "--url", gateway.url, CONVEY_KEY=KEY)
     assert done.exit_code == code, done.output
     assert "--map" in done.output or "--currency" in done.output
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.csv", "order_id,value,currency\n"), ("a.ndjson", "")])
+@pytest.mark.parametrize("options", [(), ("--check",)])
+def test_an_empty_export_is_no_success(run, gateway, tmp_path, name, text, options) -> None:
+    gateway.answer = answering({})
+    assert reconciled(run, gateway, tmp_path, name, text, *options, code=1)["ok"] is False
+    done = run("reconcile", name, "--url", gateway.url, *options, CONVEY_KEY=KEY)
+    assert (done.exit_code, "is the export empty?" in done.output) == (1, True)
+
+
+@pytest.mark.parametrize("text", ["value,currency\n1,EUR\n", "a,b\n1,2\n"])
+def test_a_list_without_order_ids_is_told_which_columns_are_wanted(run, gateway, tmp_path, text) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    done = run("reconcile", "a.csv", "--url", gateway.url, CONVEY_KEY=KEY)
+    assert (done.exit_code, gateway.asked) == (2, [])
+    assert "order_id, value, currency, time" in done.stderr and "--map COLUMN=order_id" in done.stderr
+
+
+def test_a_held_or_cancelled_order_that_the_list_does_not_have_is_nothing_to_look_into(run, gateway, tmp_path) -> None:
+    held = {"outcome": "queued", "reason": None, "held_until": "2026-12-01T00:00:00Z", "browser": None}
+    cancelled = {"outcome": "withdrawn", "reason": "cancelled", "browser": None}
+    known = answering({"ORD-1": held})
+    told = [
+        {"transaction_id": order, "event_name": "Purchase", "destinations": {"meta": each}}
+        for order, each in (("ORD-2", held), ("ORD-3", cancelled))
+    ]
+    page = json.dumps({"events": told, "next": None}).encode()
+    gateway.answer = lambda read: (200, {}, page) if read is None else known(read)
+    (tmp_path / "a.csv").write_text("order_id,value,currency,time\nORD-1,1,EUR,2026-11-20\n")
+    options = ("--since", "2026-11-19", "--html", "a.html", "--check")
+    done = run("reconcile", "a.csv", "--url", gateway.url, *options, CONVEY_KEY=KEY)
+    assert done.exit_code == 0, done.output
+    assert "(!)" not in done.stdout and "1 order, 1.00 EUR: held." in done.stdout
+    assert "posted, but not in the list (held)" in done.stdout
+    assert 'class="wrong"' not in (tmp_path / "a.html").read_text()

@@ -28,6 +28,10 @@ FORMATS = {
 _BOMS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16", codecs.BOM_UTF8: "utf-8-sig"}
 
 
+class NoColumns(FileError):
+    """No column of the file is a field of an event."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One row: its number (the first after the header is 1), the line it begins on, and the event or what is wrong."""
@@ -135,7 +139,7 @@ def _csv_rows(text: io.TextIOWrapper, name: str, layout: Layout) -> Source:
     maps = with_aliases(header, layout.maps, layout.aliases)
     columns = columns_of(header, maps, ignores_unknown=layout.ignores_unknown)
     if not any(columns):
-        raise FileError(f"{name}: no column is a field of an event; say what they are with --map COLUMN=FIELD")
+        raise NoColumns(f"{name}: no column is a field of an event; say what they are with --map COLUMN=FIELD")
     names = {pointer(path): title for path, title in zip(columns, header, strict=True) if path is not None}
     return Source(_cells(reader, columns, layout), names, text)
 

@@ -56,6 +56,16 @@ class Comparison:
     _last: datetime | None = None
     _journal_since: datetime | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of the list could be compared."""
+        return not self.report.listed.orders
+
+    @property
+    def is_right(self) -> bool:
+        """Whether everything was compared, and nothing has to be looked into."""
+        return not self.is_empty and not self.bad_rows and self.report.is_right
+
     def run(self, rows: Iterator[Order | BadRow], moved: Callable[[], None]) -> None:
         """Compare every order; `moved` is called after each request.
 
@@ -156,6 +166,7 @@ def _deliveries(told: Mapping[str, Mapping[str, Any]]) -> dict[str, Told]:
             (each["money"]["currency"], Decimal(each["money"]["value"])) if each.get("money") else None,
             each.get("browser"),
             each.get("rejected_after_acceptance"),
+            each.get("held_until") is not None,
         )
         for name, each in told.items()
     }

@@ -14,12 +14,12 @@ from app.cli.events_file import FileError
 from app.cli.output import console, printable
 from app.cli.reconcile.comparison import Comparison
 from app.reconcile import (
-    WRONG,
     Account,
     Figure,
     Finding,
     Money,
     figure_in_words,
+    is_wrong,
     money_in_words,
     sentences,
     why_in_words,
@@ -43,7 +43,7 @@ def show(compared: Comparison) -> None:
         table.add_column(column, justify="right")
     for name, account in report.accounts.items():
         for place, (why, figure) in enumerate(account.sorted()):
-            mark = " (!)" if why[0] in WRONG else ""
+            mark = " (!)" if is_wrong(why) else ""
             cells = [f"{figure.orders:,}", money_in_words(figure.money), f"{figure.browser:,}"]
             cells = cells if hears_pages else cells[:2]
             table.add_row("" if place else printable(name), printable(f"{why_in_words(why)}{mark}"), *cells)
@@ -59,6 +59,8 @@ def show(compared: Comparison) -> None:
 def notes(compared: Comparison) -> list[str]:
     """What else has to be known to read the figures."""
     found = []
+    if compared.is_empty and not compared.bad_rows:
+        found.append("the list has no order: nothing was compared; is the export empty?")
     if compared.bad_rows:
         found.append(f"{len(compared.bad_rows)} row(s) of the list cannot be compared:")
         found += [f"  line {bad.line}: {bad.words}" for bad in compared.bad_rows[:MOST_BAD_ROWS]]
@@ -81,7 +83,7 @@ def as_json(compared: Comparison) -> dict[str, Any]:
     report = compared.report
     looked = compared.looked_for_extra
     return {
-        "ok": report.is_right and not compared.bad_rows,
+        "ok": compared.is_right,
         "list": _figure(report.listed, has_ids=False),
         "repeated_rows": compared.repeated,
         "bad_rows": [{"line": bad.line, "detail": bad.words} for bad in compared.bad_rows],

@@ -9,7 +9,7 @@ from html import escape
 from app.cli.output import printable
 from app.cli.reconcile.comparison import Comparison
 from app.cli.reconcile.output import notes
-from app.reconcile import WRONG, Account, Figure, figure_in_words, money_in_words, sentences, why_in_words
+from app.reconcile import Account, Figure, figure_in_words, is_wrong, money_in_words, sentences, why_in_words
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1d2129; }
@@ -60,7 +60,7 @@ def _destination(name: str, account: Account) -> Iterator[str]:
     heading = '<th class="number">pixel reported</th>' if account.hears_pages else ""
     yield f'<th class="number">money by the list</th>{heading}</tr>\n'
     for why, figure in account.sorted():
-        yield from _row(why_in_words(why), figure, is_wrong=why[0] in WRONG, hears_pages=account.hears_pages)
+        yield from _row(why_in_words(why), figure, is_wrong=is_wrong(why), hears_pages=account.hears_pages)
     if account.differing.orders:
         words = f"delivered or on the way, counted with another value: {money_in_words(account.counted)}"
         yield from _row(words, account.differing, is_wrong=True, hears_pages=account.hears_pages)

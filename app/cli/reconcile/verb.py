@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -16,7 +16,7 @@ from app import facts
 from app.cli.client import DEFAULT_URL, Gateway, GatewayError, Key, Url
 from app.cli.events_file import FileError, opened
 from app.cli.imports.columns import parse_maps
-from app.cli.imports.rows import read_rows
+from app.cli.imports.rows import Layout, NoColumns, Source, read_rows
 from app.cli.imports.verb import file_progress, layout_of
 from app.cli.output import FAILED, UNUSABLE, fail
 from app.cli.reconcile.comparison import Comparison, Span
@@ -97,10 +97,8 @@ def reconcile(
                 if file != "-":
                     progress.update(task, completed=listed.tell(), description="comparing")
 
-            source = read_rows(listed, file, layout)
+            source = _source(listed, file, layout)
             try:
-                if source.columns and f"/{ID}" not in source.columns:
-                    raise FileError(f"{file}: no column is the order's id; say which with --map COLUMN=order_id")
                 compared.run(orders_of(source.rows, how), moved)
             finally:
                 source.release()
@@ -113,9 +111,27 @@ def reconcile(
         typer.echo(orjson.dumps(as_json(compared), option=orjson.OPT_INDENT_2).decode())
     else:
         show(compared)
-    has_nothing = not compared.report.listed.orders and bool(compared.bad_rows)
-    if has_nothing or (check and (compared.bad_rows or not compared.report.is_right)):
+    if compared.is_empty or (check and not compared.is_right):
         raise typer.Exit(FAILED)
+
+
+def _source(listed: BinaryIO, file: str, layout: Layout) -> Source:
+    """The rows of the list. Raises: FileError where it cannot be read, or no column of a CSV is the order's id."""
+    try:
+        source = read_rows(listed, file, layout)
+    except NoColumns:
+        raise _without_id(file) from None
+    if source.columns and f"/{ID}" not in source.columns:
+        source.release()
+        raise _without_id(file)
+    return source
+
+
+def _without_id(file: str) -> FileError:
+    return FileError(
+        f"{file}: no column is the order's id. Wanted are the columns {', '.join(_SHORT)}, or usual names of theirs "
+        "(Order Number, Total, Currency, Created at); say which column is which: --map COLUMN=order_id"
+    )
 
 
 def _currency(code: str | None) -> str | None:
