@@ -70,6 +70,8 @@ _BEST_FIRST = (
 
 OLDER_THAN_JOURNAL = "older_than_journal"
 NO_TIME = "no_time"
+POSTED_AS = "posted_as"
+"""The order is known, but by another event name."""
 NOT_DECIDED = "not_decided"
 """The order was accepted, but before this destination was one of its source's."""
 
@@ -111,14 +113,21 @@ class Finding:
 
 
 def judge(
-    order: Order, events: Sequence[Mapping[str, Told]], destinations: Sequence[str], journal_since: datetime
+    order: Order,
+    events: Sequence[Mapping[str, Told]],
+    destinations: Sequence[str],
+    journal_since: datetime,
+    other_names: Sequence[str] = (),
 ) -> list[Finding]:
     """A finding per destination, in order: of `destinations`, then of others that an event of the order went to.
 
     `events` are what is kept of the order; where there are several, the one that came furthest at a destination counts.
-    An order without any is missing if the journal goes back to when it was placed, and unknown if not.
+    An order without any is missing if it was posted as another event (`other_names`), or if the journal goes back to
+    when it was placed, and unknown if not.
     """
     names = [*destinations, *dict.fromkeys(name for event in events for name in event if name not in destinations)]
+    if not events and other_names:
+        return [Finding(name, Fate.MISSING, POSTED_AS, ", ".join(sorted(set(other_names)))) for name in names]
     return [
         _judge(order, name, [event[name] for event in events if name in event], events, journal_since) for name in names
     ]
@@ -231,7 +240,7 @@ class Account:
 
     def _figure(self, finding: Finding) -> Figure:
         detail = None
-        if finding.fate in {Fate.DEAD, Fate.REFUSED_LATER} and finding.detail is not None:
+        if finding.fate in {Fate.DEAD, Fate.REFUSED_LATER, Fate.MISSING} and finding.detail is not None:
             detail = _OF_ONE_ORDER.sub("…", finding.detail)[:LONGEST_DETAIL]
         why = (finding.fate, finding.reason, detail)
         if why not in self.figures and detail is not None:
@@ -324,7 +333,7 @@ _WORDS: Mapping[str, str] = {
 _WORDS_OF_FATE = {
     Fate.DELIVERED: "delivered",
     Fate.PENDING: "on the way",
-    Fate.MISSING: "never posted",
+    Fate.MISSING: "never posted, or refused as invalid",
     Fate.REFUSED_LATER: "taken and refused afterwards",
     Fate.EXTRA: "posted, but not in the list",
 }
@@ -339,6 +348,8 @@ def why_in_words(why: Why) -> str:
     fate, reason, detail = why
     if fate is Fate.EXTRA:
         return f"{_WORDS_OF_FATE[fate]} ({reason})"
+    if fate is Fate.MISSING and reason == POSTED_AS:
+        return f"posted as {detail if detail != OTHER_DETAILS else 'another event'}"
     if fate is Fate.PENDING and reason == HELD:
         return HELD
     if fate is Fate.PENDING and reason is not None:

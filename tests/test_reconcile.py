@@ -122,7 +122,10 @@ def test_currencies_are_never_added_together() -> None:
         report.add(Order(f"ORD-{number}", number, money, NOW), [Finding("meta", Fate.MISSING)])
     assert report.account("meta").total(Fate.MISSING).money == {"EUR": Decimal("130.00"), "USD": Decimal(10)}
     (_, lost) = sentences("meta", report.account("meta"))
-    assert lost == ("3 orders, 130.00 EUR and 10.00 USD, did not reach meta: 130.00 EUR and 10.00 USD never posted.")
+    assert lost == (
+        "3 orders, 130.00 EUR and 10.00 USD, did not reach meta: 130.00 EUR and 10.00 USD never posted, "
+        "or refused as invalid."
+    )
 
 
 def test_the_sentence_names_each_cause_with_its_money() -> None:
@@ -141,12 +144,25 @@ def test_the_sentence_names_each_cause_with_its_money() -> None:
     assert sentences("tiktok", report.account("tiktok")) == [
         "2 orders, 2,000.00 EUR, reached tiktok.",
         "6 orders, 6,000.00 EUR, did not reach tiktok: 3,000.00 EUR no consent, 2,000.00 EUR never posted, "
-        "1,000.00 EUR rejected: bad currency.",
+        "or refused as invalid, 1,000.00 EUR rejected: bad currency.",
         "1 order, 1,000.00 EUR: on the way, after credentials.",
         "1 order, 1,000.00 EUR: older than the journal.",
         "1 order, 129.90 EUR, posted but not in the list.",
     ]
     assert report.listed.orders == 10
+
+
+@pytest.mark.parametrize("placed_at", [NOW, None, SINCE - timedelta(days=30)])
+def test_an_order_that_was_posted_as_another_event_is_told_so(placed_at: datetime | None) -> None:
+    order = Order("ORD-1", 2, EUR, placed_at)
+    (found,) = judge(order, [], ["meta"], SINCE, ["order_complete", "Refund", "order_complete"])
+    assert why_in_words((found.fate, found.reason, found.detail)) == "posted as Refund, order_complete"
+    report = Report()
+    report.add(order, [found])
+    assert not report.is_right
+    assert "posted as Refund, order_complete" in sentences("meta", report.account("meta"))[1]
+    (found,) = judge(order, [{"meta": Told("delivered")}], ["meta"], SINCE, ["Purchase", "Refund"])
+    assert found.fate is Fate.DELIVERED
 
 
 HELD = Told("queued", is_held=True)

@@ -137,7 +137,8 @@ def test_a_thousand_orders_go_in_one_request(run, gateway, tmp_path) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [["--currency", "Euro"], ["--since", "soon"], ["--until", "2026-13-01"], ["--timezone", "Mars"], ["--map", "x"],
+    [["--map", "value=foo"], ["--map", "value=user.email"], ["--since=2026-11-20", "--until=2026-11-19"],
+     ["--currency", "Euro"], ["--since", "soon"], ["--until", "2026-13-01"], ["--timezone", "Mars"], ["--map", "x"],
      ["--map", "nowhere=value"], ["--format", "xls"], ["--csv", "/nowhere/a.csv"]],
 )  # fmt: skip
 def test_what_cannot_be_done_is_said_before_anything_is_asked(run, gateway, tmp_path, options) -> None:
@@ -145,6 +146,7 @@ def test_what_cannot_be_done_is_said_before_anything_is_asked(run, gateway, tmp_
     done = run("reconcile", "a.csv", "--url", gateway.url, *options, CONVEY_KEY=KEY)
     assert done.exit_code == 2, done.output
     assert not gateway.asked
+    assert "--ignore-unknown" not in done.output  # an option of import's
 
 
 def test_a_gateway_that_answers_something_else_ends_it(run, gateway, tmp_path) -> None:
@@ -198,3 +200,56 @@ def test_a_held_or_cancelled_order_that_the_list_does_not_have_is_nothing_to_loo
     assert "(!)" not in done.stdout and "1 order, 1.00 EUR: held." in done.stdout
     assert "posted, but not in the list (held)" in done.stdout
     assert 'class="wrong"' not in (tmp_path / "a.html").read_text()
+
+
+def test_what_was_never_posted_is_told_with_where_to_look(run, gateway, tmp_path) -> None:
+    known = answering({"ORD-2": delivered("1")})
+
+    def answer(read: Any) -> Answer:
+        status, headers, body = known(read)
+        return status, headers, body.replace(b"Purchase", b"order_complete")
+
+    gateway.answer = answer
+    (tmp_path / "a.csv").write_text("order_id,value,currency,time\nORD-1,1,EUR,2026-11-20\nORD-2,1,EUR,2026-11-20\n")
+    options = ("--html", "a.html", "--csv", "rows.csv")
+    done = run("reconcile", "a.csv", "--url", gateway.url, *options, CONVEY_KEY=KEY)
+    assert done.exit_code == 0, done.output
+    for shown in (done.stdout, (tmp_path / "a.html").read_text()):
+        words = " ".join(shown.split())
+        assert "never posted, or refused as invalid" in words and "posted as order_complete" in words
+        assert "convey rejects" in words and "GET /v1/events?transaction_id=" in words
+    assert "posted_as,order_complete" in (tmp_path / "rows.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "give --since, or a column of times"),
+        (("--until", "2026-11-20"), "give --since, or a column of times"),
+        (("--since", "2026-11-01", "--until", "2026-11-05"), "the journal does not go back to that time"),
+        (("--since", "2999-01-01"), "--since is not past yet"),
+    ],
+)
+def test_why_extra_orders_were_not_looked_for_is_told(run, gateway, tmp_path, options, words) -> None:
+    gateway.answer = answering({"ORD-1": delivered("1")})
+    (tmp_path / "a.csv").write_text("order_id,value,currency\nORD-1,1,EUR\n")
+    done = run("reconcile", "a.csv", "--url", gateway.url, *options, CONVEY_KEY=KEY)
+    assert done.exit_code == 0, done.output
+    assert f"were not looked for: {words}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("amount", "hint"),
+    [
+        ("1,011.50", "thousands"), ("1 011,50", "thousands"), ("12.50 EUR", "--currency"), ("EUR 12.50", "--currency"),
+        ("€12.50", "--currency"), ("1.234,56", "--decimal-comma"), ("12,90", "--decimal-comma"), ("12.9O0", None),
+        ("-5", None),
+    ],
+)  # fmt: skip
+def test_an_amount_that_cannot_be_read_is_told_what_to_do(run, gateway, tmp_path, amount, hint) -> None:
+    gateway.answer = answering({})
+    text = json.dumps({"order_id": "ORD-1", "value": amount, "currency": "EUR"})
+    (bad,) = reconciled(run, gateway, tmp_path, "a.ndjson", text, code=1)["bad_rows"]
+    hints = [each for each in ("thousands", "--currency", "--decimal-comma") if each in bad["detail"]]
+    assert hints == ([hint] if hint else [])
+    assert amount not in bad["detail"] or amount == "1.234,56"

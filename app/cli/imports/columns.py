@@ -152,8 +152,8 @@ def columns_of(
         raise FileError(
             "the header cannot be used:\n"
             + "".join(f"  {each}\n" for each in wrong)
-            + "Give a column its field with --map COLUMN=PATH, leave one out with --map COLUMN=, all that are no field "
-            "with --ignore-unknown."
+            + "Give a column its field with --map COLUMN=PATH, leave one out with --map COLUMN="
+            + ("." if ignores_unknown else ", all that are no field with --ignore-unknown.")
         )
     return tuple(paths)
 

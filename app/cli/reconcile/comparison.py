@@ -40,7 +40,7 @@ class Comparison:
     """One list against one source of a gateway. `event_name` is the event that stands for an order.
 
     `repeated` rows have an order that stood in an earlier one. `looked_for_extra` is the time in which orders were
-    looked for that the list does not have; None where nobody knows which time the list is about.
+    looked for that the list does not have; None where none were, for which `why_not_looked` says the reason.
     """
 
     gateway: Gateway
@@ -51,6 +51,7 @@ class Comparison:
     bad_rows: list[BadRow] = field(default_factory=list)
     repeated: int = 0
     looked_for_extra: tuple[datetime, datetime] | None = None
+    why_not_looked: str = "give --since, or a column of times"
     _seen: set[int] = field(default_factory=set)
     _first: datetime | None = None
     _last: datetime | None = None
@@ -102,14 +103,15 @@ class Comparison:
             destinations = [str(name) for name in answer["destinations"]]
             journal_since = self._journal_since = _instant(answer["journal_since"])
             told = [self._told(result["events"]) for result in results]
+            names = [[str(event["event_name"]) for event in result["events"]] for result in results]
         except (KeyError, TypeError, ValueError, AttributeError, InvalidOperation):
             raise GatewayError("the gateway did not answer with what became of each order") from None
         if len(told) != len(orders):
             raise GatewayError("the gateway did not answer with one result per order")
-        for order, events in zip(orders, told, strict=True):
+        for order, events, other_names in zip(orders, told, names, strict=True):
             placed_at = order.placed_at or self.span.since
             dated = Order(order.order_id, order.line, order.money, placed_at)
-            findings = judge(dated, events, destinations, journal_since)
+            findings = judge(dated, events, destinations, journal_since, other_names)
             self.report.add(dated, findings)
             self.note(order.order_id, order.line, order.money, findings)
 
@@ -121,8 +123,15 @@ class Comparison:
         before = self.span.before or (datetime.now(UTC) if self.span.since is not None else self._last)
         if since is None or before is None:
             return
+        if since >= before:
+            is_given = self.span.since is not None
+            self.why_not_looked = (
+                "--since is not past yet" if is_given else "the list spans too little time: give --since"
+            )
+            return
         since = max(since, self._journal_since or since)
         if since >= before:
+            self.why_not_looked = "the journal does not go back to that time"
             return
         self.looked_for_extra = (since, before)
         query = {"since": since.isoformat(), "before": before.isoformat()}

@@ -25,6 +25,9 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
 """What shops call these columns, in lower case and without spaces; Shopify's `Name` is an order's number."""
 LONGEST_ID = 200
 _AMOUNT = re.compile(r"\d{1,14}(\.\d{1,6})?", re.ASCII)
+_THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+(\.\d*)?|\d{1,3}([ '’\u00a0\u202f]\d{3})+([.,]\d*)?", re.ASCII)
+_DECIMAL_COMMA = re.compile(r"\d{1,3}(\.\d{3})*,\d{1,2}|\d+,\d{1,2}", re.ASCII)
+_WITH_CURRENCY = re.compile(r"[^\W\d]{2,3} ?\d[\d.,]*|\d[\d.,]* ?[^\W\d]{2,3}|[€$£¥] ?\d[\d.,]*|\d[\d.,]* ?[€$£¥]")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _LOCAL = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2})(:\d{2})?(\.\d{1,9})?", re.ASCII)
 _SPACED_OFFSET = re.compile(r"(.*\d) ?([+-]\d{2}):?(\d{2})", re.ASCII)
@@ -116,11 +119,22 @@ def _money(value: Any, currency: str | None) -> Money | str | None:
         return None
     text = str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
     if not _AMOUNT.fullmatch(text):
-        return "value: must be a number such as 12.90, not negative; for 1.234,56 use --decimal-comma"
+        return f"value: must be a number such as 12.90, not negative{_hint(text)}"
     if currency is None:
         return "currency: is missing; give that of all such rows with --currency EUR"
     code = facts.currency(currency)
     return "currency: must be an ISO 4217 code such as EUR" if isinstance(code, Fault) else (code, Decimal(text))
+
+
+def _hint(text: str) -> str:
+    """What to do about an amount of a shape that is known, in words; nothing about any other."""
+    if _DECIMAL_COMMA.fullmatch(text):
+        return "; for 1.234,56 use --decimal-comma"
+    if _THOUSANDS.fullmatch(text):
+        return ", without anything between thousands: 1011.50"
+    if _WITH_CURRENCY.fullmatch(text):
+        return "; the currency has a column of its own, or is given with --currency"
+    return ""
 
 
 def instant_of(value: Any, zone: ZoneInfo | None) -> datetime | None:

@@ -15,6 +15,7 @@ from app.cli.output import console, printable
 from app.cli.reconcile.comparison import Comparison
 from app.reconcile import (
     Account,
+    Fate,
     Figure,
     Finding,
     Money,
@@ -66,10 +67,15 @@ def notes(compared: Comparison) -> list[str]:
         found += [f"  line {bad.line}: {bad.words}" for bad in compared.bad_rows[:MOST_BAD_ROWS]]
         if len(compared.bad_rows) > MOST_BAD_ROWS:
             found.append(f"  and {len(compared.bad_rows) - MOST_BAD_ROWS} more")
+    if any(fate is Fate.MISSING for account in compared.report.accounts.values() for fate, _, _ in account.figures):
+        found.append(
+            "never posted, or refused as invalid: `convey rejects` shows what was refused, and "
+            "GET /v1/events?transaction_id=... whether an order was posted under another event name (see --event-name)"
+        )
     if compared.repeated:
         found.append(f"{compared.repeated} row(s) have an order of an earlier row: the first one counts")
     if compared.looked_for_extra is None:
-        found.append("orders that the list does not have were not looked for: give --since, or a column of times")
+        found.append(f"orders that the list does not have were not looked for: {compared.why_not_looked}")
     else:
         since, before = (each.strftime("%Y-%m-%d %H:%M:%S UTC") for each in compared.looked_for_extra)
         found.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -80,13 +80,15 @@ def reconcile(
     Example: convey reconcile orders.csv --map "Order no.=order_id" --currency EUR --html orders.html
     """
     try:
-        given = [f"{column}={_SHORT.get(path, path)}" for column, path in parse_maps(maps or ()).items()]
+        given = _maps(maps or ())
         layout = replace(
             layout_of(form, encoding, delimiter, given, (), timezone, True, decimal_comma), aliases=ALIASES
         )
         zone = layout.reading.timezone
         how = Reading(_currency(currency), zone, names_with(layout.maps))
         span = Span(_instant("--since", since, zone), _instant("--until", until, zone, is_end=True))
+        if span.since is not None and span.before is not None and span.since >= span.before:
+            raise FileError("--until is before --since: no order can lie between them")
         name = canonical_name(event_name)[0]
         with Rows(rows) as written, Gateway(url, key) as gateway, opened(file) as listed, file_progress() as progress:
             compared = Comparison(gateway, name, span, written.note)
@@ -113,6 +115,17 @@ def reconcile(
         show(compared)
     if compared.is_empty or (check and not compared.is_right):
         raise typer.Exit(FAILED)
+
+
+def _maps(maps: Sequence[str]) -> list[str]:
+    """What `--map` says, with the path for each short name. Raises: FileError where it is none of those compared."""
+    found = []
+    for column, field in parse_maps(maps).items():
+        path = _SHORT.get(field, field)
+        if path and path not in ALIASES:
+            raise FileError(f"--map {column}={field}: a column is {', '.join(_SHORT)}; others need no --map")
+        found.append(f"{column}={path}")
+    return found
 
 
 def _source(listed: BinaryIO, file: str, layout: Layout) -> Source:
