@@ -37,7 +37,11 @@ Key = Annotated[
 
 
 class GatewayError(Exception):
-    """The gateway could not be asked, or said no; the message is fit for a person."""
+    """The gateway could not be asked, or said no; the message is fit for a person. `status` is that of its answer."""
+
+    def __init__(self, words: str, status: int | None = None) -> None:
+        super().__init__(words)
+        self.status = status
 
 
 class Gateway:
@@ -118,7 +122,7 @@ class Gateway:
         assert reply is not None
         self.date = reply.headers.get("date")
         if reply.status_code not in takes:
-            raise GatewayError(_refusal(reply, is_question=is_question))
+            raise GatewayError(_refusal(reply, is_question=is_question), reply.status_code)
         answer = _object(reply)
         if answer is None:
             raise GatewayError(f"{self._where} did not answer as a Convey gateway does")

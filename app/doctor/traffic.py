@@ -18,6 +18,7 @@ GAP_WARNING, GAP_PROBLEM = 0.05, 0.5
 """Shares of events without any consent signal."""
 MISMATCH, ONE_SIDED = 0.01, 0.05
 MOST_REJECTS = 5
+MOST_NAMES = 5
 _LEDGER_TERMS = ("delivered", "dead", "expired", "withdrawn", "erased", "pending")
 
 
@@ -94,8 +95,11 @@ class Sample:
     pending: Mapping[str, int] = field(default_factory=dict)
 
 
-def judge_freshness(source: str, sample: Sample, stale_after_s: float) -> list[Finding]:
-    """Whether events still arrive, and still reach every destination."""
+def judge_freshness(source: str, sample: Sample, stale_after_s: float, *, is_new: bool = False) -> list[Finding]:
+    """Whether events still arrive, and still reach every destination. `is_new`: the gateway never queued anything."""
+    if sample.newest_age_s is None and is_new:
+        step = "post a first one: `convey send` or POST /v1/events, docs/quickstart.md"
+        return [Finding("freshness", Level.UNKNOWN, f"{source}: no order was ever accepted", step)]
     if sample.newest_age_s is None:
         words = f"{source}: no order was accepted within {span(sample.looked_back_s)}"
         return [Finding("freshness", Level.PROBLEM, words, "look at the backend that posts, and at its answers")]
@@ -118,13 +122,23 @@ def judge_event_names(names: Mapping[str, int]) -> list[Finding]:
     custom = {name: number for name, number in names.items() if canonical_name(name)[1]}
     if not names:
         return [Finding("event_names", Level.UNKNOWN, "not checked: no recent orders to look at")]
-    found = []
-    for name, number in custom.items():
-        close = meant_name(name)
-        words = f"{counted(number, 'event')} named {name}: a custom name opts out of the platforms' standard models"
-        meant = f"call it {close}" if close else "use a standard name if one fits: docs/api.md lists them"
-        found.append(Finding("event_names", Level.WARNING, words, meant))
-    return found or [Finding("event_names", Level.OK, f"all standard: {', '.join(sorted(names))}")]
+    if not custom:
+        return [Finding("event_names", Level.OK, f"all standard: {', '.join(sorted(names))}")]
+    biggest = sorted(custom, key=lambda name: (-custom[name], name))
+    close = [(name, meant) for name in biggest if (meant := meant_name(name)) is not None]
+    words = (
+        f"{counted(sum(custom.values()), 'event')} with {counted(len(custom), 'custom name')} (the platforms' "
+        f"standard models do not learn from those): {_few([f'{name} {custom[name]:,}' for name in biggest])}"
+    )
+    steps = [f"rename {_few([f'{name} to {meant}' for name, meant in close])}"] if close else []
+    steps += ["use a standard name where one fits: docs/api.md lists them"] if len(close) < len(custom) else []
+    return [Finding("event_names", Level.WARNING, words, "; ".join(steps))]
+
+
+def _few(told: Sequence[str]) -> str:
+    """The first of them, and how many there are beside."""
+    rest = len(told) - MOST_NAMES
+    return ", ".join(told[:MOST_NAMES]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def judge_pairs(

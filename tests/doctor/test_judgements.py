@@ -186,10 +186,27 @@ def test_event_names() -> None:
     assert levels(judge_event_names({"Purchase": 7, "Refund": 1})) == [OK]
     assert levels(judge_event_names({})) == [UNKNOWN]
     (found,) = judge_event_names({"Purchase": 7, "Purchasse": 2})
-    assert (found.level, found.next_step) == (WARNING, "call it Purchase")
+    assert (found.level, found.next_step) == (WARNING, "rename Purchasse to Purchase")
     (found,) = judge_event_names({"GardenPartyBooked": 2})
     assert found.level is WARNING
     assert found.next_step is not None and found.next_step.startswith("use a standard name")
+
+
+def test_many_custom_names_are_one_finding_with_the_biggest_of_them() -> None:
+    names = {"Purchase": 9, "Purchasse": 2, "order_complete": 1500, **{f"Party{'x' * n}": 3 for n in range(3000)}}
+    (found,) = judge_event_names(names)
+    assert levels([found]) == [WARNING]
+    assert found.words.startswith("10,502 events with 3,002 custom names") and "order_complete 1,500" in found.words
+    assert found.words.endswith("and 2,997 more") and len(found.words) < 300
+    assert found.next_step is not None
+    assert found.next_step.startswith("rename order_complete to Purchase, Purchasse to Purchase; use a standard name")
+
+
+def test_a_gateway_that_never_had_an_order_is_new_and_not_broken() -> None:
+    (found,) = judge_freshness("shop", Sample(0, None, 604800.0), 86_400.0, is_new=True)
+    assert found.level is UNKNOWN
+    assert found.next_step is not None and "convey send" in found.next_step
+    assert levels(judge_freshness("shop", Sample(0, None, 604800.0), 86_400.0, is_new=False)) == [PROBLEM]
 
 
 def row(**verdicts: int) -> dict[str, Any]:

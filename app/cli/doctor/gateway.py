@@ -82,14 +82,15 @@ def ask_all(
     gateway: Gateway, metrics: Metrics | str, unwatched: Sequence[str], source: str, stale_after_s: float
 ) -> tuple[list[Finding], Sample | None]:
     """Every finding about what goes through the gateway, and the recent orders they are made of, if there are any."""
+    queued: list[int] = []
+
+    def judge_accounts(told: Any) -> list[Finding]:
+        queued.append(sum(int(account["queued"]) for account in told["destinations"].values()))
+        return judge_ledger(told["destinations"], len(told["check"]["differences"]))
+
     found = [
         *_asked(gateway, "lanes", "/v1/destinations", lambda told: judge_lanes(told["workers"], told["destinations"])),
-        *_asked(
-            gateway,
-            "ledger",
-            "/v1/ledger?check=true",
-            lambda told: judge_ledger(told["destinations"], len(told["check"]["differences"])),
-        ),
+        *_asked(gateway, "ledger", "/v1/ledger?check=true", judge_accounts),
         *_asked(
             gateway,
             "pairs",
@@ -103,9 +104,9 @@ def ask_all(
     try:
         sample = _sample(gateway)
     except GatewayError as error:
-        found += [unknown(check, str(error)) for check in ("freshness", "event_names")]
+        found += [unknown(check, str(error), step_after(error)) for check in ("freshness", "event_names")]
     if sample is not None:
-        found += judge_freshness(source, sample, stale_after_s)
+        found += judge_freshness(source, sample, stale_after_s, is_new=queued == [0])
         found += judge_event_names(sample.names)
     found.append(_consent(metrics, sample))
     found += (
@@ -124,9 +125,17 @@ def _asked(gateway: Gateway, check: str, path: str, judge: Callable[[Any], list[
             return [unknown(check, "the gateway does not know this call: it is of an older version", "update it")]
         return judge(told)
     except GatewayError as error:
-        return [unknown(check, str(error))]
+        return [unknown(check, str(error), step_after(error))]
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
         return [unknown(check, "the gateway's answer makes no sense here: is it of another version?")]
+
+
+def step_after(error: GatewayError) -> str | None:
+    """What to do about a key that was refused; None where the error says it all."""
+    return {
+        401: "give a key of this gateway (CONVEY_KEY, or --key): its configuration lists their hashes, under sources",
+        403: "give a key with the scope read: this one is known, and lacks it",
+    }.get(error.status or 0)
 
 
 def _sample(gateway: Gateway) -> Sample:

@@ -15,7 +15,7 @@ import typer
 
 from app.cli.client import DEFAULT_URL, Gateway, GatewayError, Key, Url
 from app.cli.config import DEFAULT_FILE, ConfigFile
-from app.cli.doctor.gateway import Metrics, ask_all, read_clock, read_metrics, without_gateway
+from app.cli.doctor.gateway import Metrics, ask_all, read_clock, read_metrics, step_after, without_gateway
 from app.cli.output import FAILED, UNUSABLE, console, fail, printable
 from app.config import Settings, load
 from app.doctor import CHECKS, Finding, Level, is_sound, unknown
@@ -149,9 +149,9 @@ def _gateway(
                 found += told
                 delivered = sample.delivered if sample is not None else {}
         except GatewayError as error:
-            found = without_gateway(str(error), None)
-            found[0] = Finding("gateway", Level.PROBLEM, str(error), "start it, or mend --url and the key")
-            found.append(unknown("leaks", "the gateway does not answer"))
+            found = without_gateway(str(error), step_after(error))
+            found[0] = Finding("gateway", Level.PROBLEM, str(error), step_after(error) or "start it, or mend --url")
+            found.append(unknown("leaks", "the gateway does not answer" if error.status is None else str(error)))
     found.append(judge_clock(platforms, clock))
     if settings is None:
         weak = unknown("store", "the configuration cannot be read here")
