@@ -95,6 +95,9 @@ def forget(
     Opens the store itself, as the gateway would not start. What waits and was sealed under it ends as a dead letter
     (body_unreadable) when its turn comes; the ledger keeps it. With SQLite no gateway may be running.
 
+    Says how many data keys were deleted. Ends with 1 where nothing is wrapped under the key: the store does not know
+    it, or a start after a rotation wrapped all anew.
+
     Example: convey keys forget k20261125 --config convey.yaml
     """
     settings = load_or_fail(config)
@@ -104,18 +107,19 @@ def forget(
     if not yes and not typer.confirm(f"Give up for good what was sealed under {printable(key_id)}?"):
         fail("nothing was changed")
     try:
-        asyncio.run(_give_up(settings, key_id))
+        deleted = asyncio.run(_give_up(settings, key_id))
     except ConveyError as error:
-        fail(str(error))
-    typer.echo(f"{printable(key_id)}: its data keys are deleted; nobody can open what they sealed")
+        fail(printable(error))
+    typer.echo(f"{printable(key_id)}: data keys deleted: {deleted}; nobody can open what they sealed")
 
 
-async def _give_up(settings: Settings, key_id: str) -> None:
+async def _give_up(settings: Settings, key_id: str) -> int:
+    """How many data keys are deleted."""
     from app.stores import opened  # noqa: PLC0415 - only this verb opens a store
 
     names = [destination.name for destination in settings.destinations]
-    async with opened(settings.store, names, None, given_up=frozenset({key_id})):
-        pass
+    async with opened(settings.store, names, None, given_up=frozenset({key_id})) as store:
+        return store.keys_given_up
 
 
 def make_key() -> tuple[str, str]:

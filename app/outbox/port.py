@@ -423,6 +423,10 @@ class Store(DeliveryStore, IdStore, LaneBook, Protocol):
     def tallies(self) -> TallyStore:
         """What audits count by day."""
 
+    @property
+    def keys_given_up(self) -> int:
+        """How many data keys opening it deleted, as the encryption key that wrapped them is given up."""
+
     async def close(self) -> None:
         """Finish what was begun, release the store. Nothing may be called afterwards."""
 

@@ -64,6 +64,8 @@ class Vault:
         self._ring = KeyRing(encryption.masters)
         self._seals = encryption.seals and self.is_on
         self._given_up = encryption.given_up
+        self.deleted = 0
+        """How many data keys `begin` deleted, as their master is given up."""
         self._book = book
         self._now = now
         self._keys: dict[bytes, DataKey] = {}
@@ -160,17 +162,24 @@ class Vault:
         """Get to know the store's data keys, and have those of today and tomorrow.
 
         Raises:
-            StoreMismatch: There are some that no configured key opens.
+            StoreMismatch: There are some that no configured key opens, or none under a master that is to be given up.
             StoreUnavailable: The store does not answer.
         """
         entries = await self._book.entries()
         given_up = [name for name in keys_in(entries) if master_of(entries[name]) in self._given_up]
+        if self._given_up and not given_up:
+            raise StoreMismatch(
+                f"nothing is wrapped under {', '.join(sorted(self._given_up))}, and nothing was deleted: the store "
+                "does not know this id, or a start with another key in front has wrapped all anew"
+            )
         if given_up:
             await self._book.drop([each for name in given_up for each in (name, FREED + name)])
+            self.deleted = len(given_up)
             entries = {name: value for name, value in entries.items() if name not in given_up}
         self._learn(entries)
         if self._locked:
-            raise StoreMismatch(self._refusal())
+            done = f"data keys deleted: {self.deleted}; but " if self.deleted else ""
+            raise StoreMismatch(done + self._refusal())
         await self._tend(entries)
 
     def _refusal(self) -> str:

@@ -122,7 +122,12 @@ def test_a_lost_encryption_key_is_given_up(run, config_file, tmp_path):
     assert (refused.exit_code, "is configured" in refused.stderr) == (2, True)
     assert "convey keys forget k1" in configured().stderr
     assert run("keys", "forget", "k1", "--config", str(config_file), stdin="n\n").exit_code == 1
-    assert run("keys", "forget", "k1", "--yes", "--config", str(config_file)).exit_code == 0
+    unknown = run("keys", "forget", "k9", "--yes", "--config", str(config_file))
+    assert (unknown.exit_code, unknown.stdout) == (1, "")
+    assert "nothing is wrapped under k9, and nothing was deleted" in unknown.stderr
+    done = run("keys", "forget", "k1", "--yes", "--config", str(config_file))
+    assert (done.exit_code, "k1: data keys deleted: 2;" in done.stdout) == (0, True)
+    assert "nothing is wrapped under k1" in run("keys", "forget", "k1", "--yes", "--config", str(config_file)).stderr
     assert "nothing was ever queued" in configured().stderr
 
 

@@ -288,6 +288,20 @@ async def test_what_nobody_can_open_ends_dead_and_holds_nobody_up(harness: Harne
     assert await store.purge([letter]) == 1
 
 
+async def test_what_is_given_up_is_counted_and_never_claimed(harness: Harness) -> None:
+    gone = frozenset({"first"})
+    await harness.open(encryption=SEALED)
+    await harness.close()
+    await harness.open(encryption=BOTH)  # wraps all anew
+    await harness.close()
+    with pytest.raises(StoreMismatch, match="nothing is wrapped under first, and nothing was deleted"):
+        await harness.open(encryption=Encryption([SECOND], given_up=gone))
+    with pytest.raises(StoreMismatch, match="nothing is wrapped under first"):
+        await harness.open(encryption=Encryption([], given_up=gone))
+    store = await harness.open(encryption=Encryption([], given_up=frozenset({"second"})))
+    assert store.keys_given_up == 2
+
+
 async def test_what_another_process_could_open_is_left_to_it(harness: Harness, clock: FrozenClock) -> None:
     store = await harness.open(encryption=SEALED)
     await accept(store, plan("ORD-1", ("meta",)))

@@ -167,6 +167,11 @@ class RedisStore:
             raise
         return store
 
+    @property
+    def keys_given_up(self) -> int:
+        """See `Store.keys_given_up`."""
+        return self._vault.deleted
+
     async def close(self) -> None:
         """Finish what was begun, close the connections."""
         self._is_closed = True

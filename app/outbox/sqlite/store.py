@@ -183,6 +183,11 @@ class SqliteStore:
             raise
         return store
 
+    @property
+    def keys_given_up(self) -> int:
+        """See `Store.keys_given_up`."""
+        return self._vault.deleted
+
     async def close(self) -> None:
         """Write what waits, release the file."""
         await self._writer.close()
