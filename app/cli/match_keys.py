@@ -38,7 +38,7 @@ def _show(answer: dict[str, Any]) -> None:
     out = console()
     rows, names = answer.get("rows") or [], answer.get("custom_names") or []
     if not rows:
-        out.print("nothing to tell: no event was queued in these days")
+        out.print("nothing to tell: no event that fits was queued in these days")
         return
     table = Table("source", "event", "destination", "key", "weight", title=printable(answer.get("day")))
     for column in COMPARED:
