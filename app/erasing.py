@@ -56,13 +56,18 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An event that a platform has, as it was told before it is deleted here."""
+    """An event that a platform has, or may have, as it was told before it is deleted here.
+
+    `is_certain` is false where an attempt was made and the platform did not say that it took the event: its answer may
+    be lost, and what it refused it had in its hands.
+    """
 
     destination: str
     event_id: str
     event_name: str
     delivered_at: datetime | None
     trace_id: str | None
+    is_certain: bool
 
 
 @dataclass(slots=True)
@@ -209,10 +214,12 @@ class Erasing:
 
 
 def arrivals_of(trace: Trace) -> list[Arrival]:
-    """Where an event had arrived, by the state of it that was found."""
+    """Where an event had arrived or may have, by the state of it that was found."""
     state = trace.state
-    return [
-        Arrival(name, state.event_id, state.event_name, each.settled_at, each.trace_id)
-        for name, each in state.destinations.items()
-        if each.outcome is Outcome.DELIVERED
-    ]
+    arrivals = []
+    for name, each in state.destinations.items():
+        is_certain = each.outcome is Outcome.DELIVERED
+        if is_certain or each.attempts > 0:
+            at = each.settled_at if is_certain else None
+            arrivals.append(Arrival(name, state.event_id, state.event_name, at, each.trace_id, is_certain))
+    return arrivals

@@ -59,13 +59,16 @@ class EndedDeliveries(BaseModel):
 
 
 class ArrivedBody(BaseModel):
-    """An event that a platform has. Convey cannot take it back: ask the platform to delete it."""
+    """An event that a platform has, or may have. Convey cannot take it back: ask the platform to delete it."""
 
     destination: str
     event_id: str
     event_name: str
     delivered_at: str | None
     trace_id: str | None
+    certain: bool = Field(
+        description="False: it was sent, and the platform did not say that it took it: perhaps it has it."
+    )
 
 
 class DeletedBody(BaseModel):
@@ -285,6 +288,7 @@ def _arrived(arrival: Arrival) -> dict[str, Any]:
         "event_name": arrival.event_name,
         "delivered_at": arrival.delivered_at,
         "trace_id": arrival.trace_id,
+        "certain": arrival.is_certain,
     }
 
 

@@ -208,7 +208,8 @@ def _tell_delivered(delivered: list[Any]) -> None:
     table = Table("destination", "event_name", "event_id", "delivered at", "trace id")
     for each in delivered:
         columns = ("destination", "event_name", "event_id", "delivered_at", "trace_id")
-        table.add_row(*(printable(each[name] or "") for name in columns))
+        shown = {**each, "delivered_at": each["delivered_at"] if each.get("certain", True) else "perhaps"}
+        table.add_row(*(printable(shown[name] or "") for name in columns))
     out = console()
-    out.print("the platforms have had these; Convey cannot take them back:")
+    out.print("the platforms have had these, or may have; Convey cannot take them back:")
     out.print(table)

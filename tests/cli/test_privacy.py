@@ -11,6 +11,7 @@ ARRIVED = {
     "event_name": "Purchase",
     "delivered_at": "2026-11-20T12:00:00+00:00",
     "trace_id": None,
+    "certain": True,
 }
 NOTHING = {"events": 0, "event_ids": 0, "contexts": 0, "pairs": 0, "consent_proofs": 0}
 

@@ -14,9 +14,9 @@ from tests.e2e.harness import META, PINTEREST, PLATFORMS, ROOT, TIKTOK, Gateway,
 TUNING = {"timeout": "2s", "lease": "8s", "retry": {"first": "200ms", "cap": "1s"}}
 
 
-def convey(gateway: Gateway, verb: str, file: Path) -> subprocess.CompletedProcess[str]:
+def convey(gateway: Gateway, verb: str, file: Path, *more: str) -> subprocess.CompletedProcess[str]:
     """`convey backup` or `convey restore` with the gateway's own configuration."""
-    command = [sys.executable, "-m", "app", verb, str(file), "--config", str(gateway.config)]
+    command = [sys.executable, "-m", "app", verb, str(file), *more, "--config", str(gateway.config)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
 
 
@@ -54,9 +54,10 @@ def test_what_was_delivered_after_the_backup_is_not_counted_twice(
     gateway.kill()
     unlink_store(gateway)
 
-    told = convey(gateway, "restore", copy)
+    told = convey(gateway, "restore", copy, "--not-paused")
     assert told.returncode == 0, told.stderr
     assert f"{pending} deliveries pending" in told.stdout
+    assert "Repeat every withdrawal and erasure" in told.stdout
     gateway.start()
     gateway.accept(*after)  # the callers post again what they posted since
     gateway.wait_settled()
@@ -74,6 +75,25 @@ def test_what_was_delivered_after_the_backup_is_not_counted_twice(
     assert fate is not None
     assert (fate[PINTEREST]["outcome"], fate[PINTEREST]["reason"]) == ("dead", "outcome_unknown")
     assert gateway.stop() == 0
+
+
+def test_a_restored_store_sends_nothing_until_its_destinations_are_resumed(
+    gateway: Gateway, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    waiting = orders("W", 5)
+    copy = tmp_path / "copy.db"
+    gateway.start()
+    sandbox.script_all({"kind": "500", "times": None})
+    gateway.accept(*waiting)
+    assert convey(gateway, "backup", copy).returncode == 0
+    gateway.kill()
+    unlink_store(gateway)
+    assert "paused" in convey(gateway, "restore", copy).stdout
+    sandbox.heal()
+    gateway.start()
+    lanes = gateway.get("/v1/destinations").json()["destinations"]
+    assert {lane["state"] for lane in lanes.values()} == {"paused"}
+    assert all(not sandbox.counted(name) for name in PLATFORMS)
 
 
 def test_what_is_no_backup_is_refused(gateway: Gateway, tmp_path: Path) -> None:

@@ -106,6 +106,29 @@ async def put(service: Service) -> None:
     )
 
 
+async def test_what_may_have_arrived_is_told_as_well(service: Service) -> None:
+    await service.post({"events": [janes(f"ER-{number}") for number in range(1, 6)]})
+    mine = await claimed(service, "meta")
+    now = service.clock.now()
+    await settle(
+        service,
+        Settlement(mine["purchase_ORD-ER-1"], Outcome.RETRYING, Reason.NETWORK, ready_at=now + LEASE, unsure_since=now),
+        Settlement(mine["purchase_ORD-ER-2"], Outcome.DEAD, Reason.OUTCOME_UNKNOWN),
+        Settlement(mine["purchase_ORD-ER-3"], Outcome.DEAD, Reason.REJECTED_BY_PLATFORM),
+        Settlement(mine["purchase_ORD-ER-4"], Outcome.RETRYING, attempted=False, ready_at=now),
+    )  # and the fifth is in flight
+    expected = {(f"purchase_ORD-ER-{number}", None, False) for number in (1, 2, 3)}
+
+    def told(answer: Any) -> set[Any]:
+        return {(each["event_id"], each["delivered_at"], each["certain"]) for each in answer["delivered"]}
+
+    first = await ask(service, "erasures")
+    assert told(first) == expected
+    again = await ask(service, "erasures")  # the first answer was lost
+    assert told(again) == expected
+    assert again["in_flight"] == {"meta": 1}
+
+
 async def test_an_erasure_ends_tells_and_deletes(service: Service) -> None:
     await put(service)
     first, last = await erase(service)
@@ -124,7 +147,16 @@ async def test_an_erasure_ends_tells_and_deletes(service: Service) -> None:
             "event_name": "Purchase",
             "delivered_at": "2026-11-20T12:00:00+00:00",
             "trace_id": "trace-1",
-        }
+            "certain": True,
+        },
+        {
+            "destination": "meta",
+            "event_id": "purchase_ORD-ER-3",
+            "event_name": "Purchase",
+            "delivered_at": None,
+            "trace_id": None,
+            "certain": False,
+        },
     ]
     assert first["deleted"] == NOTHING
     assert last["phase"] == "delete"
@@ -153,7 +185,7 @@ async def test_a_caller_whose_connection_broke_is_told_again(service: Service) -
     await put(service)
     await ask(service, "erasures")  # the answer to this one was lost
     (first, *_) = await erase(service)
-    assert [each["event_id"] for each in first["delivered"]] == ["purchase_ORD-ER-1"]
+    assert [each["event_id"] for each in first["delivered"]] == ["purchase_ORD-ER-1", "purchase_ORD-ER-3"]
     assert first["ended"] == {}
 
 
@@ -293,7 +325,10 @@ async def test_it_goes_on_in_bounded_steps(service: Service, monkeypatch: pytest
         *(("delete", found) for found in (2, 1, 0, 0)),
     ]
     assert sum(each["deleted"]["events"] for each in told) == 3
-    assert [each["event_id"] for answer in told for each in answer["delivered"]] == ["purchase_ORD-ER-1"]
+    assert [each["event_id"] for answer in told for each in answer["delivered"]] == [
+        "purchase_ORD-ER-1",
+        "purchase_ORD-ER-3",
+    ]
     assert sum(each["looked_at"] for each in told) == 14
     again = await erase(service)
     assert [(each["phase"], each["found"]) for each in again] == [("stop", 0)] * 4

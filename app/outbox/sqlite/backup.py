@@ -2,13 +2,15 @@
 
 What the copy holds as pending may have been delivered after it was made. So each such delivery is marked as one whose
 last try nobody knows the end of, since the instant of the copy: the time budget then sends it only while the platform
-would recognise the repeat, and ends it as `outcome_unknown` or `expired` otherwise.
+would recognise the repeat, and ends it as `outcome_unknown` or `expired` otherwise. Whoever withdrew consent or was
+erased after the copy is unknown to it: the lanes can be left paused until that was told again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import sqlite3
 from datetime import datetime
 from pathlib import Path
@@ -44,8 +46,10 @@ def back_up(store: Path, copy: Path, now: datetime) -> int:
     return copy.stat().st_size
 
 
-def restore(copy: Path, store: Path) -> tuple[int, datetime]:
+def restore(copy: Path, store: Path, pause: bytes | None = None) -> tuple[int, datetime]:
     """Make a store of a copy, where none is; returns how many deliveries are pending in it and when it was made.
+
+    `pause` is the note under which each of its lanes is held back, in place of its own.
 
     Raises: StoreMismatch when there is a store, or the file is no copy of one; StoreUnavailable when it cannot be done.
     """
@@ -71,6 +75,12 @@ def restore(copy: Path, store: Path) -> tuple[int, datetime]:
                         "UPDATE deliveries SET unsure_since = coalesce(unsure_since, ?), token = NULL WHERE state = ?",
                         (made_at, STATE_PENDING),
                     ).rowcount
+                    if pause is not None:
+                        lanes = target.execute("SELECT name FROM lanes").fetchall()
+                        target.executemany(
+                            "INSERT OR REPLACE INTO lane_book VALUES (?, ?, ?, NULL)",
+                            [(f"pause/{name}", pause, secrets.randbits(52) | 1) for (name,) in lanes],
+                        )
             with part.open("rb") as written:
                 os.fsync(written.fileno())
             part.replace(store)
