@@ -17,7 +17,6 @@ from app.api.problems import Problem
 from app.api.queries import parameters
 from app.delivery import letters
 from app.delivery.letters import Tally, Walk
-from app.delivery.retry import spent
 from app.errors import Fault, Reason
 from app.facts import amount_text
 from app.logs import wide_event
@@ -152,7 +151,8 @@ async def list_dead_letters(request: Request) -> Response:
     """Dead letters that fit, in pages; with `summary=true` also how many and how much money they are, and why.
 
     `unsendable` says what a replay would come to now: past the platform's or the pairing window, or past the time in
-    which the platform would recognise a repeat, it would end without being sent.
+    which the platform would recognise a repeat, it would end without being sent, and so would an event that nobody
+    can open any more.
     """
     principal = authorise(request, "read")
     asked = _read(Listing, dict(request.query_params))
@@ -322,7 +322,7 @@ def _letter(letter: DeadLetter, now: datetime) -> dict[str, Any]:
         "died_at": letter.died_at,
         "currency": currency,
         "value": None if value is None else str(value),
-        "unsendable": spent(letter.budget, letter.unsure_since, now),
+        "unsendable": letters.unsendable(letter, now),
     }
 
 

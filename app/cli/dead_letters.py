@@ -29,7 +29,7 @@ ReasonOption = Annotated[
     str | None,
     typer.Option(
         help="Only those that died of this: rejected_by_platform, attempts_exhausted, outcome_unknown, "
-        "purchase_not_delivered.",
+        "purchase_not_delivered, body_unreadable.",
         metavar="REASON",
     ),
 ]
@@ -68,7 +68,7 @@ def list_letters(
 ) -> None:
     """Sum dead letters up by destination and reason, and show the oldest of them.
 
-    "unsendable" are those whose time is over: a replay would end them unsent.
+    "unsendable" are those whose time is over or whose event nobody can open: a replay would end them unsent.
 
     Example: convey dead-letters list --reason attempts_exhausted --older-than 24h
     """
@@ -242,6 +242,7 @@ def _told(verb: str, meant: Mapping[str, Any]) -> str:
             "outcome_unknown": "an earlier answer was lost and the platform would not recognise a repeat",
             "dedup_window_passed": "the platform could not pair them with the pixel's copy any more",
             "platform_window_passed": "too old for the platform",
+            "body_unreadable": "the event was sealed under a key that is gone",
         }.get(reason, "")
         lines.append(f"  unsendable: {tally['deliveries']}{_worth(tally)}, {printable(reason)}: {words}")
     if meant["unsendable"]:

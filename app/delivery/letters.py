@@ -62,9 +62,19 @@ class Walk:
     def judge(self, letter: DeadLetter, now: datetime) -> None:
         """Count a letter that fits, and where it would not be sent at `now` why."""
         self.fitted += 1
-        why = spent(letter.budget, letter.unsure_since, now)
+        why = unsendable(letter, now)
         if why is not None:
             self.hopeless[why].add(letter)
+
+
+def unsendable(letter: DeadLetter, now: datetime) -> Reason | None:
+    """Why a replay at `now` would end unsent, or None where it would be sent.
+
+    What could not be opened is taken for lost. Where its key came back with a backup, a replay opens it nonetheless.
+    """
+    if letter.reason is Reason.BODY_UNREADABLE:
+        return Reason.BODY_UNREADABLE
+    return spent(letter.budget, letter.unsure_since, now)
 
 
 async def replay(
@@ -89,9 +99,7 @@ async def replay(
     walk = Walk()
     place = after
     async for letters, following in _walk(store, which, now, None if is_dry else limit, after):
-        chosen = [
-            letter for letter in letters if not only_sendable or spent(letter.budget, letter.unsure_since, now) is None
-        ]
+        chosen = [letter for letter in letters if not only_sendable or unsendable(letter, now) is None]
         full = None if is_dry else await _crowded(limits, store, chosen)
         if full is not None:
             if place == after:

@@ -91,10 +91,12 @@ def test_a_replay_goes_step_by_step(run, gateway):
 
 
 def test_a_dry_run_tells_what_would_not_be_sent(run, gateway):
-    lost = {"outcome_unknown": {"deliveries": 300, "money": {"EUR": "5"}}}
+    gone = {"deliveries": 7, "money": {}}
+    lost = {"outcome_unknown": {"deliveries": 300, "money": {"EUR": "5"}}, "body_unreadable": gone}
     _say(gateway, _ended(unsendable=lost, unsendable_share=0.25))
     done = _run(run, gateway, "replay", "--all", "--only-sendable", "--dry-run")
     assert "unsendable: 300 (5 EUR), outcome_unknown" in done.stdout
+    assert "unsendable: 7, body_unreadable: the event was sealed under a key that is gone" in done.stdout
     assert "25.0%" in done.stdout
     [(_, _, _, body)] = gateway.asked
     assert body == {"all": True, "only_sendable": True, "dry_run": True}

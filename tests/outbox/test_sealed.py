@@ -14,6 +14,7 @@ import anyio
 import pytest
 
 from app.dedup.port import KeptContext
+from app.delivery import letters
 from app.delivery.retry import gate
 from app.errors import Outcome, Reason, StoreMismatch, StoreVanished
 from app.model import LOCKED, UNREADABLE, encode_event
@@ -285,6 +286,12 @@ async def test_what_nobody_can_open_ends_dead_and_holds_nobody_up(harness: Harne
     assert await counts(store, "meta") == {"queued": 2, "dead": 1, "delivered": 1}
     (letter,) = (await store.dead_letters(DeadFilter(), 10)).letters
     assert (letter.event_id, letter.event_time) == ("purchase_ORD-1", None)
+    told = await letters.replay(store, DeadFilter(), clock.now() + ONE_SECOND, 10, is_dry=True)
+    assert (told.fitted, told.hopeless[Reason.BODY_UNREADABLE].deliveries) == (1, 1)
+    left = await letters.replay(store, DeadFilter(), clock.now() + ONE_SECOND, 10, only_sendable=True)
+    assert (left.fitted, left.done) == (1, 0)
+    (summed,) = (await letters.summary(store, DeadFilter(), clock.now() + ONE_SECOND)).values()
+    assert summed.hopeless.keys() == {Reason.BODY_UNREADABLE}
     assert await store.purge([letter]) == 1
 
 
