@@ -20,6 +20,9 @@ PATIENCE = 5
 PATIENCE_READING = 1
 """The same for a question: nothing is lost by giving up, and whoever asked sits before the screen."""
 
+PATIENCE_AWAY_S = 60.0
+"""How long a gateway that does not answer at all is asked again, by a verb that asks a busy one for longer."""
+
 BUSY = frozenset({429, 503})
 MAX_WAIT_S = 30.0
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -43,6 +46,11 @@ class GatewayError(Exception):
         super().__init__(words)
         self.status = status
 
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the gateway will say no to the same request again."""
+        return self.status is not None and 400 <= self.status < 500 and self.status not in BUSY
+
 
 class Gateway:
     """One gateway, asked with one key. Use it as a context manager."""
@@ -54,10 +62,12 @@ class Gateway:
         pause: Callable[[float], None] | None = None,
         *,
         persist_s: float = 0.0,
+        away_s: float = PATIENCE_AWAY_S,
         timeout_s: float = 60.0,
     ) -> None:
-        """`persist_s` is how long a gateway that is busy or away is asked again; 0: a few times, and only when busy.
+        """`persist_s` is how long a gateway that is busy is asked again, and one that is away, up to `away_s`.
 
+        0: a few times, and only when busy.
         `timeout_s` is how long one answer may take.
         """
         if key is None or not key.strip():
@@ -68,6 +78,7 @@ class Gateway:
         self._where = f"{origin.scheme}://{origin.netloc.decode()}"
         self._pause = pause or time.sleep
         self.persist_s = persist_s
+        self._away_s = away_s
         self.date: str | None = None
         """The Date header of the last answer."""
         self.on_wait: Callable[[str], None] = lambda _why: None
@@ -89,34 +100,42 @@ class Gateway:
     ) -> dict[str, Any]:
         """The JSON object answered to one request with a status in `takes`; a busy gateway is asked again.
 
-        A GET, or whatever else only `reads`, that has to wait says so on stderr at once.
+        Whatever has to wait says so on stderr at once. A GET, or whatever else only `reads`, waits less.
 
         Raises: GatewayError.
         """
         headers = {} if body is None else {"content-type": "application/json"}
-        waited_s = 0.0
+        waited_s = away_s = 0.0
         is_question = method == "GET" or reads
         patience = PATIENCE_READING if is_question else PATIENCE
         for attempt in itertools.count():
             failure, reply = None, None
+            asked_at = time.monotonic()
             try:
                 reply = self._client.request(method, path, content=body, headers=headers)
-            except httpx.ConnectError:
+            except (httpx.ConnectError, httpx.ConnectTimeout):
                 failure = GatewayError(f"no gateway answers at {self._where}: is `convey serve` running there?")
             except httpx.HTTPError as error:
                 failure = GatewayError(f"the request to {self._where} failed: {type(error).__name__}")
             if reply is not None and (reply.status_code not in BUSY or reply.status_code in takes):
                 break
-            is_over = waited_s >= self.persist_s if self.persist_s else failure is not None or attempt == patience
+            longest_s = self.persist_s if failure is None else min(self.persist_s, self._away_s)
+            away_s = 0.0 if failure is None else away_s + time.monotonic() - asked_at
+            spent_s = waited_s if failure is None else away_s
+            is_over = spent_s >= longest_s if self.persist_s else failure is not None or attempt == patience
             if is_over:
                 if failure is not None:
-                    raise failure from None
+                    tried = f"; it was asked again for {away_s:.0f} s" if attempt else ""
+                    raise GatewayError(f"{failure}{tried}") from None
                 break
             wait_s = _wait(reply, attempt)
+            if failure is not None:
+                away_s += wait_s
             why = str(failure) if reply is None else _refusal(reply, is_question=is_question)
             self.on_wait(why)
-            if is_question:
-                typer.echo(f"convey: {why}; asking once more in {wait_s:.0f} s", err=True)
+            once = "asking once more" if is_question and not self.persist_s else "trying again"
+            bound = "" if failure is None else f", for about {longest_s:.0f} s in all"
+            typer.echo(f"convey: {why}; {once} in {max(wait_s, 1):.0f} s{bound}", err=True)
             self._pause(wait_s)
             waited_s += wait_s
         assert reply is not None

@@ -17,7 +17,7 @@ from app.cli.output import UNUSABLE, console, fail, printable
 privacy_app = typer.Typer(no_args_is_help=True, help="What a person may ask for.")
 OK = frozenset({200})
 PATIENCE_S = 600.0
-"""How long a gateway that is busy or away is asked again: a scan goes on where it was."""
+"""How long a gateway that is busy is asked again: a scan goes on where it was."""
 
 Email = Annotated[list[str] | None, typer.Option("--email", help="E-mail address, or its SHA-256.")]
 Phone = Annotated[list[str] | None, typer.Option("--phone", help="Phone number with country code.")]
@@ -102,7 +102,9 @@ def erase(
                 progress.update(task, description=f"{words}: {looked_at} records looked at")
     except GatewayError as error:
         _tell_delivered(delivered)
-        fail(f"{error}; not finished: run it again")
+        if error.is_refusal and not answer:
+            fail(f"{error}; nothing was erased")
+        fail(f"{error}; not finished: it may be run again, which takes up what is left")
     told = {
         "erased_at": answer["erased_at"],
         "kept_until": answer["kept_until"],
@@ -139,6 +141,7 @@ def access(
     """
     body = _about(email, phone, external_id, source)
     found = looked_at = 0
+    answer: dict[str, Any] = {}
     cursor: str | None = None
     try:
         with Gateway(url, key, persist_s=PATIENCE_S) as gateway, _scanning() as progress:
@@ -156,7 +159,7 @@ def access(
                 if cursor is None:
                     break
     except GatewayError as error:
-        fail(f"{error}; what was printed is not all")
+        fail(f"{error}; what was printed is not all" if answer else str(error))
     typer.echo(f"convey: events found: {found}; records looked at: {looked_at}", err=True)
 
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from tests.cli.support import KEY
 
 ARRIVED = {
@@ -86,7 +88,38 @@ def test_broken_off_it_still_tells_what_platforms_have(run, gateway):
     done = _run(run, gateway, "erase", "--email", "jane@example.com", "--yes")
     assert done.exit_code == 1
     assert "purchase_ORD-1" in done.stdout
-    assert "run it again" in done.stderr
+    assert "no longer; not finished: it may be run again" in done.stderr
+
+
+@pytest.mark.parametrize("verb", [("erase", "--yes"), ("access",)])
+def test_a_gateway_that_is_away_is_told_at_once_and_waited_for_a_minute(run, gateway, monkeypatch, verb):
+    waited: list[float] = []
+    monkeypatch.setattr("app.cli.client.time.sleep", waited.append)
+    gateway.close()
+    done = _run(run, gateway, *verb, "--email", "jane@example.com")
+    first, *_, last = done.stderr.splitlines()
+    assert f"no gateway answers at {gateway.url}" in first
+    assert first.endswith("trying again in 1 s, for about 60 s in all")
+    assert 60 <= sum(waited) < 70
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "it was asked again for 61 s" in last
+    assert ("it may be run again" in last) is ("erase" in verb)
+
+
+def test_an_answer_ends_the_minute_and_a_busy_gateway_is_told_too(run, gateway):
+    gateway.script = [(503, {"retry-after": "30"}, b"{}")] * 4 + [_answer()]
+    done = _run(run, gateway, "erase", "--email", "jane@example.com", "--yes")
+    assert done.exit_code == 0, done.output
+    assert done.stderr.count("trying again in 30 s") == 4
+
+
+def test_what_was_refused_is_not_to_be_run_again(run, gateway):
+    error = {"pointer": "/user/email", "code": "email_malformed", "detail": "not an address"}
+    gateway.script = [(400, {}, json.dumps({"title": "no", "errors": [error]}).encode())] * 2
+    done = _run(run, gateway, "erase", "--email", "notanaddress", "--yes")
+    assert done.exit_code == 1
+    assert done.stderr.endswith("user/email: not an address; nothing was erased\n")
+    assert "what was printed" not in _run(run, gateway, "access", "--email", "notanaddress").stderr
 
 
 def test_it_asks_first(run, gateway):

@@ -82,7 +82,7 @@ def import_file(
         layout = layout_of(form, encoding, delimiter, maps, sets, timezone, ignore_unknown, decimal_comma)
         options = digest_of_options(url, form, encoding, delimiter, maps, sets, timezone, ignore_unknown, decimal_comma)
         persist_s = _patience(patience)
-        with _alone(file) as listed, Gateway(url, key, persist_s=persist_s) as gateway:
+        with _alone(file) as listed, Gateway(url, key, persist_s=persist_s, away_s=persist_s) as gateway:
             run = Import(gateway, _state(file, state, is_dry=dry_run), is_dry=dry_run)
             report = errors or _errors(file, is_dry=dry_run)
             try:
