@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -15,6 +16,7 @@ from app.api.parse import faults_of
 from app.api.problems import Problem, fault_json
 from app.errors import Fault
 from app.hashing.identity import hash_identity
+from app.hashing.reading import MOST_VALUES
 from app.model import HashedIdentity
 from app.pipeline import SourcePolicy
 from app.wire import UserData, Values, Word
@@ -114,8 +116,20 @@ def named(
         nobody = Fault("/user", "missing", "must name the person by email, phone or external_id")
         faults = [*faults, *(told or [nobody])]
     if faults:
-        raise Problem("invalid_parameter", "see errors", errors=list(faults))
+        raise Problem("invalid_parameter", "see errors", errors=[_refused(fault) for fault in faults])
     return identity, told
+
+
+_LEFT_OUT = re.compile(r"(?:;| and was) left out(?:, as it would match nobody)?")
+
+
+def _refused(fault: Fault) -> Fault:
+    """`fault` in words for a request that is refused as a whole: a warning says that the value was left out."""
+    if fault.code == "too_many_values":
+        words = f"at most {MOST_VALUES} different values of an identifier in one request; send the others in another"
+    else:
+        words = _LEFT_OUT.sub("", fault.detail)
+    return Fault(fault.pointer, fault.code, words)
 
 
 MODELS: Sequence[type[BaseModel]] = (WithdrawalRequest,)

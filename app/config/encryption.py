@@ -11,6 +11,9 @@ from pydantic import Field, SecretStr, field_validator
 from app.config.base import NAME_PATTERN, Section
 from app.outbox.datakeys import KEY_BYTES, Encryption, Master
 
+_UNPADDED_CHARS = 43
+"""Characters of a key as base64 without its padding, which many tools leave out."""
+_FROM_URL_SAFE = str.maketrans("-_", "+/")
 _HEX = re.compile(r"[0-9a-fA-F]{64}")
 
 
@@ -36,7 +39,8 @@ class EncryptionConfig(Section):
     """Hashed events and contexts sealed at rest (AES-256-GCM): see [consent.md](consent.md#encryption-at-rest)."""
 
     keys: tuple[EncryptionKey, ...] = Field(
-        description="The first wraps the data keys; the others still open what they wrapped, until the next start.",
+        description="The first wraps the data keys; the others still open what they wrapped, and stay until every "
+        "process runs with this order.",
     )
     seal: bool = Field(True, description="Whether new values are sealed; false only opens what is sealed already.")
 
@@ -64,12 +68,15 @@ def bytes_of(text: str) -> bytes:
     Raises: ValueError, without the text.
     """
     text = text.strip()
-    if _HEX.fullmatch(text):
-        return bytes.fromhex(text)
+    if len(text) == _UNPADDED_CHARS:
+        text += "="
     try:
-        key = base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
+        is_hex = _HEX.fullmatch(text)
+        key = bytes.fromhex(text) if is_hex else base64.b64decode(text.translate(_FROM_URL_SAFE), validate=True)
     except (binascii.Error, ValueError):
         raise ValueError("is neither base64 nor hex: make a key with convey keys new --encryption") from None
     if len(key) != KEY_BYTES:
         raise ValueError(f"must be {KEY_BYTES} bytes, is {len(key)}: make a key with convey keys new --encryption")
+    if not any(key):
+        raise ValueError("is all zeros, which anybody can guess: make a key with convey keys new --encryption")
     return key

@@ -93,7 +93,8 @@ def e164(
         return _settled(bare, regions, strictness)
     bare = _uncluttered(stripped).translate(_SEPARATORS)
     if not _DIGITS.fullmatch(bare):
-        return Code.PHONE_LETTERS if any(map(str.isdigit, bare)) else Code.PHONE_INVALID
+        is_mixed = any(map(str.isdigit, bare)) and not bare.removeprefix("+").isdigit()
+        return Code.PHONE_LETTERS if is_mixed else Code.PHONE_INVALID
     number = _settled(bare, regions, strictness)
     # Something was cut off, perhaps a part of the number: what is left has to be a number in use.
     return number if isinstance(number, Code) else _parsed(number, None, "valid") or Code.PHONE_INVALID

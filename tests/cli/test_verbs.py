@@ -100,7 +100,7 @@ def test_an_encryption_key_is_taken_by_the_configuration(run, config_file):
     printed = run("keys", "new", "--encryption", "--name", "k1").stdout
     [key] = re.findall(r"(?<=  )[A-Za-z0-9+/]{43}=(?=\s)", printed)
     assert len(base64.b64decode(key)) == 32
-    tree = good() | yaml.safe_load(printed.split("one more start:\n")[1])
+    tree = good() | yaml.safe_load(printed.split("until every process runs\nwith the new order:\n")[1])
     config_file.write_text(yaml.safe_dump(tree))
     encryption = load(config_file, {"ENCRYPTION_KEY": key}).store.encryption
     assert encryption is not None

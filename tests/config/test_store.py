@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.config import Role, check_role
+from app.config.encryption import bytes_of
 from app.errors import ConfigError
 from app.outbox.address import parse_url, shown_url
 from tests.config.support import SECRET, good
@@ -53,6 +54,8 @@ def tree(**store: Any) -> dict[str, Any]:
         ({"encryption": {"keys": []}}, "store.encryption.keys", "at least one"),
         ({"encryption": {"keys": [{"id": "a", "key": SECRET}]}}, "store.encryption.keys[0].key", "neither base64 nor"),
         ({"encryption": {"keys": [{"id": "a", "key": "c2hvcnQ="}]}}, "store.encryption.keys[0].key", "32 bytes, is 5"),
+        ({"encryption": {"keys": [{"id": "a", "key": "0" * 64}]}}, "store.encryption.keys[0].key", "is all zeros"),
+        ({"encryption": {"keys": [{"id": "a", "key": "A" * 43}]}}, "store.encryption.keys[0].key", "is all zeros"),
         ({"encryption": {"keys": [{"id": "A b", "key": "a" * 64}]}}, "store.encryption.keys[0].id", "match"),
         (
             {"encryption": {"keys": [{"id": "a", "key": "a" * 64}, {"id": "a", "key": "b" * 64}]}},
@@ -70,6 +73,13 @@ def test_every_kind_of_mistake_has_its_path_and_words(loader, store, pointer, wo
     told = loader.faults(tree(**store))
     assert list(told) == [pointer]
     assert words in told[pointer]
+
+
+@pytest.mark.parametrize("spell", [base64.b64encode, base64.urlsafe_b64encode, bytes.hex])
+@pytest.mark.parametrize("raw", [bytes(range(32)), b"\xfb\xff" * 16])
+def test_an_encryption_key_is_taken_with_and_without_padding(spell, raw):
+    text = spell(raw) if isinstance(spell(raw), str) else spell(raw).decode()
+    assert bytes_of(text) == bytes_of(text.rstrip("=")) == raw
 
 
 def test_mistakes_between_settings_are_told_at_once(loader):

@@ -416,8 +416,13 @@ async def test_scope(shared: Service, path: str) -> None:
 async def test_what_names_nobody_is_refused(shared: Service, path: str) -> None:
     refused = await ask(shared, path, status=400, user={"email": "no address"})
     assert [error["pointer"] for error in refused["errors"]] == ["/user/email"]
+    assert refused["errors"][0]["detail"] == "not an e-mail address of the shape name@domain.tld"
+    refused = await ask(shared, path, status=400, user={"phone": "12"})
+    assert refused["errors"][0]["detail"].startswith("not a valid phone number")
     refused = await ask(shared, path, status=400, user={})
     assert [error["pointer"] for error in refused["errors"]] == ["/user"]
     many = [f"cust-{number}" for number in range(6)]
     refused = await ask(shared, path, status=400, user={"email": JANE, "external_id": many})
     assert [error["code"] for error in refused["errors"]] == ["too_many_values"]
+    assert "at most 5 different values" in refused["errors"][0]["detail"]
+    assert "left out" not in str(refused["errors"])
