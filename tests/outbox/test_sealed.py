@@ -143,6 +143,16 @@ class TestVault:
             vault.open(sealed, BODY)
         await begun(Encryption([SECOND]))
 
+    async def test_what_was_deleted_is_told_though_another_key_is_missing(self, begun, book) -> None:
+        await begun()
+        under_first = dict(book.kept)
+        book.kept.clear()
+        await begun(Encryption([SECOND]))
+        book.kept.update(under_first)
+        with pytest.raises(StoreMismatch, match=r"data keys deleted: 2; but the store has .* does not have: second"):
+            await begun(Encryption([], given_up=frozenset({"first"})))
+        assert not under_first.keys() & book.kept.keys()
+
     async def test_only_opening_makes_no_keys(self, begun, book, clock) -> None:
         sealed = (await begun()).seal(b"x", BODY)
         keys = dict(book.kept)
