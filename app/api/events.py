@@ -16,7 +16,7 @@ from app.api.bodies import json_response
 from app.api.guards import Principal, authorise
 from app.api.parse import read_events
 from app.api.problems import Problem, fault_json
-from app.dedup.pairs import CONFLICT, SERVER, decode_sighting
+from app.dedup.pairs import CANCELLED, CONFLICT, SERVER, decode_sighting
 from app.dedup.port import PairStore
 from app.errors import Fault, Outcome, Reason, Status
 from app.ingest import Ingest, IngestResult
@@ -292,7 +292,7 @@ def _sides(sides: Mapping[str, bytes]) -> dict[str, Any]:
     receipts = {
         platform: decode_sighting(body)
         for platform, body in sides.items()
-        if platform != SERVER and not platform.startswith(CONFLICT)
+        if platform not in {SERVER, CANCELLED} and not platform.startswith(CONFLICT)
     }
     return {
         "receipts": [

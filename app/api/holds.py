@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -13,9 +14,12 @@ from app.api.events import VerdictBody, verdict_json
 from app.api.guards import authorise
 from app.api.parameters import refuse_unknown_parameters
 from app.api.problems import Problem
+from app.dedup.port import PAIR_RETENTION, PairStore
+from app.dedup.sightings import cancel_report
 from app.delivery.retry import NEVER_RELEASED
 from app.errors import Outcome, Reason
 from app.outbox.port import EventState, Outbox, Touched, verdict_of
+from app.pipeline import SourcePolicy
 
 router = APIRouter(tags=["events"])
 
@@ -86,6 +90,7 @@ async def cancel_event(
     """
     outbox: Outbox = request.app.state.outbox
     results = await _end_hold(request, event_id, source, event_name, outbox.cancel, "cancelled")
+    await _take_back(request, results)
     return _answer(results, refused={"not_held"})
 
 
@@ -126,6 +131,26 @@ async def _end_hold(
         for state in await find()
         if state.key in touched
     ]
+
+
+async def _take_back(request: Request, results: Sequence[Mapping[str, Any]]) -> None:
+    """Have the audit of pairs know that the server sends no copy of what is cancelled; done again, it changes nothing.
+
+    Raises: StoreUnavailable.
+    """
+    policies: Mapping[str, SourcePolicy] = request.app.state.policies
+    pairs: PairStore = request.app.state.pairs
+    now: datetime = request.app.state.now()
+    for result in results:
+        policy = policies.get(result["source"])
+        unsent = [
+            name
+            for name, told in result["destinations"].items()
+            if (told["outcome"], told.get("reason"), told.get("reason_detail")) == _CANCELLED
+        ]
+        if unsent and policy is not None and policy.takes_receipts and policy.has_pixel:
+            report = cancel_report(result["source"], result["event_id"], result["event_name"], now, unsent)
+            await pairs.report([report], now + policy.pair_after, now + PAIR_RETENTION)
 
 
 def ended(state: EventState, touched: Touched) -> Ended:

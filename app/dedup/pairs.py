@@ -19,6 +19,8 @@ from app.event_names import canonical_name, label
 
 SERVER = "server"
 """The side of the server's own copy; every other side is a platform, by the type of its destinations."""
+CANCELLED = "cancelled"
+"""The side that takes back the server's own at some destinations: the event was held back, and cancelled there."""
 CONFLICT = "conflict:"
 """What the sides begin with that are no copies: another order that asked for this id, and was refused."""
 MOST_CONFLICTS = 100
@@ -92,10 +94,12 @@ def judge(pair: Pair, platform_of: Mapping[str, str]) -> Iterator[Judgement]:
 
     `platform_of` maps the destinations of the source to their types.
     """
-    server = pair.sides.get(SERVER)
+    server, cancelled = pair.sides.get(SERVER), pair.sides.get(CANCELLED)
     for destination, platform in platform_of.items():
         receipt = pair.sides.get(platform)
         own_name = server.names.get(destination) if server is not None else None
+        if cancelled is not None and server is not None and cancelled.names.get(destination) == server.event_name:
+            own_name = None
         if server is None or own_name is None:
             if receipt is not None:
                 name = server.event_name if server is not None else canonical_name(receipt.names[platform])[0]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from decimal import Decimal
 
-from app.dedup.pairs import CONFLICT, SERVER, Sighting, encode_sighting
+from app.dedup.pairs import CANCELLED, CONFLICT, SERVER, Sighting, encode_sighting
 from app.dedup.port import SideReport
 from app.errors import Outcome, Status
 from app.model import Accepted, Plan
@@ -33,6 +33,14 @@ def server_report(plan: Plan, accepted: Accepted, names: Mapping[str, str]) -> S
     )
     side = f"{CONFLICT}{request.transaction}" if is_conflict else SERVER
     return SideReport(request.source, accepted.event_id, side, encode_sighting(sighting))
+
+
+def cancel_report(
+    source: str, event_id: str, event_name: str, at: datetime, destinations: Collection[str]
+) -> SideReport:
+    """What takes the server's sighting back at these destinations, where the event was cancelled before it was sent."""
+    sighting = Sighting(at=at, names=dict.fromkeys(destinations, event_name), event_name=event_name)
+    return SideReport(source, event_id, CANCELLED, encode_sighting(sighting))
 
 
 def receipt_report(

@@ -85,6 +85,19 @@ async def test_a_backend_that_posts_late_is_found_out_and_put_right(service: Ser
     assert row["delays"] == {"1h": 1}
 
 
+async def test_an_order_that_was_held_and_cancelled_is_no_copy(service: Service) -> None:
+    for number in ("RCP-20", "RCP-21"):
+        await post(service, number, hold=True)
+    await report(service, receipt("RCP-20"))
+    assert verdict(await audited(service), "meta") == {"paired": 1, "server_only": 1}
+    for number in ("RCP-20", "RCP-21", "RCP-21"):
+        path = f"/v1/events/web_purchase_ORD-{number}/cancel"
+        assert (await service.client.post(path, headers=bearer(WEB))).status_code == 200
+    assert verdict(await audited(service), "meta") == {"browser_only": 1}
+    answer = await service.client.get("/v1/events/web_purchase_ORD-RCP-20", headers=bearer(WEB))
+    assert [each["platform"] for each in answer.json()["receipts"]] == ["meta"]
+
+
 async def test_other_names_and_other_values(service: Service) -> None:
     for number in ("RCP-5", "RCP-6"):
         await post(service, number)

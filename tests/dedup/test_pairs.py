@@ -10,6 +10,7 @@ import pytest
 
 from app.dedup.audit import audit, words
 from app.dedup.pairs import (
+    CANCELLED,
     CONFLICT,
     SERVER,
     Pair,
@@ -68,6 +69,15 @@ def test_a_pixel_alone_is_told_where_its_platform_is() -> None:
 def test_a_copy_that_was_refused_here_leaves_the_pixel_alone() -> None:
     sides = {SERVER: server(names={"meta": "Purchase"}), "tiktok": receipt("tiktok")}
     assert verdicts(**sides) == {"meta": "server_only", "tiktok": "browser_only"}
+
+
+def test_what_was_cancelled_before_it_was_sent_leaves_the_pixel_alone() -> None:
+    cancelled = Sighting(at=START, names={"meta": "Purchase", "tiktok": "Purchase"}, event_name="Purchase")
+    sides = {SERVER: server(), CANCELLED: cancelled, "meta": receipt("meta")}
+    assert verdicts(**sides) == {"meta": "browser_only", "meta-two": "paired", "pinterest": "server_only"}
+    # Another event under the same id is none of its business.
+    other = Sighting(at=START, names={"meta": "Lead"}, event_name="Lead")
+    assert verdicts(**{SERVER: server(), CANCELLED: other, "meta": receipt("meta")})["meta"] == "paired"
 
 
 @pytest.mark.parametrize(
