@@ -109,6 +109,7 @@ class Runtime:
         self._worker = Worker(lanes, store, self.board, metrics, now, self.limits, max_bytes, [auditor.turn])
         self._working: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._is_ending = False
         self._tallying: asyncio.Task[None] | None = None
 
     @classmethod
@@ -160,6 +161,7 @@ class Runtime:
             try:
                 yield runtime
             finally:
+                runtime._is_ending = True
                 runtime._watching.cancel()
                 runtime.tallies.stop()
                 await asyncio.wait({runtime._watching, runtime._tallying})
@@ -193,7 +195,7 @@ class Runtime:
                 self._reload(destination.name, unless=destination.settings)
         next_probe = 0.0
         loop = asyncio.get_running_loop()
-        while True:
+        while not self._is_ending:  # a cancellation that comes while a store's driver drops a connection may get lost
             if loop.time() >= next_probe:
                 await self._probe()
                 next_probe = loop.time() + READINESS_PERIOD_S

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import anyio
 import httpx
 import pytest
 from prometheus_client import generate_latest
@@ -686,3 +688,21 @@ async def test_bulk_events_wait_as_such(service: Service) -> None:
     wrong = await service.post(good(3), params={"bulk": MARK})
     assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (400, "/bulk")
     assert_silent(wrong)
+
+
+async def test_it_ends_although_a_driver_lost_the_cancellation(
+    tmp_path: Path, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As redis-py does when a connection drops at the same moment."""
+    asked = asyncio.Event()
+
+    async def probe() -> None:
+        asked.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+
+    with anyio.fail_after(30):
+        async with open_service(tmp_path, unused_url(), clock) as service:
+            monkeypatch.setattr("app.runtime.READINESS_PERIOD_S", 3600.0)
+            monkeypatch.setattr(service.runtime.store, "probe", probe)
+            await asked.wait()
