@@ -35,7 +35,8 @@ class _Book:
         self._kept[name] = value
 
     async def drop(self, names: Sequence[str]) -> None:
-        raise NotImplementedError
+        for name in names:
+            self._kept.pop(name, None)
 
 
 def best_us(step: Callable[[], object]) -> float:
